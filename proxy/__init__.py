@@ -1,0 +1,21 @@
+"""An S3-compatible proxy that gives any S3 store AWS's SSE-KMS, with an AWS-KMS-compatible key service inside.
+
+The map, bottom to top; a package imports only from packages below it:
+
+``stream``    Transform, Pipeline, pump: how bytes flow. Every codec, verifier and cipher is a Transform.
+``xaes``      XAES-256-GCM (C2SP): the one AEAD for everything that is wrapped rather than streamed.
+``aws``       [pure] what S3 and KMS share on the wire: messages, errors, ARNs, credentials, SigV4, aws-chunked,
+              checksums, JSON, XML, policies.
+``envelope``  [pure] what lies in the bucket: the metadata header, segments, ranges; ``FORMAT.md`` specifies it.
+``kms``       the key service: keys, states, operations; ``kms.provider`` is all that ``s3`` sees of it.
+``s3``        the gateway: one module per operation that touches object bytes, sizes, ETags or encryption.
+``server``    the HTTP server (aiohttp) and the endpoint that authenticates a request and picks the service.
+``config``    frozen settings, read and checked as a whole; the only reader of the environment.
+``app``       the composition root: the only module that names concrete classes.
+``cli``       the ``sse-kms-proxy`` command.
+
+Pure modules do no input or output and read no clock, randomness or environment: those are handed to them.
+The contracts are held by import-linter (``pyproject.toml``).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,53 @@
+"""Who is calling: principals, their access keys, and where a call came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated principal.
+
+    ``policies`` are the IAM policy documents attached to it, as parsed JSON; without any, it may do nothing but what
+    resource policies and grants give it.
+    """
+
+    account: str
+    """Twelve digits."""
+    arn: str
+    user_id: str
+    """What STS calls UserId, such as ``AIDA…``."""
+    access_key_id: str
+    policies: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """A long-term access key and the principal it stands for."""
+
+    id: str
+    secret: str = field(repr=False)
+    caller: Caller
+
+
+class CredentialSource(Protocol):
+    """Where access keys are looked up."""
+
+    def find(self, access_key_id: str) -> AccessKey | None:
+        """The access key with this id, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class CallOrigin:
+    """Where a call to the key service comes from; policies, grants and audit look at it."""
+
+    caller: Caller
+    region: str
+    """The Region that the call acts in."""
+    via_service: str | None = None
+    """Such as ``s3.eu-west-1.amazonaws.com`` when a service calls on the principal's behalf."""
+    source_address: str = ""
+    secure_transport: bool = False
+    request_id: str = ""

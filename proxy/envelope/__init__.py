@@ -1,0 +1,1 @@
+"""What lies in the bucket. Pure. ``FORMAT.md`` beside this file is the byte-exact specification."""

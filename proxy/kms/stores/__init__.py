@@ -1,0 +1,1 @@
+"""Implementations of the KeyStore port; only the module itself imports its driver."""

@@ -1,0 +1,1 @@
+"""One module per S3 operation, or per family that shares its rules."""

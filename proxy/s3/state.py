@@ -1,0 +1,141 @@
+"""What the gateway remembers outside the bucket: whose a bucket is and how it encrypts, uploads that are under way,
+and what a listing has to know of objects that the store's size and ETag do not tell.
+
+Three ports, one per subject; ``s3.stores.sqlite`` implements them over one file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class EncryptionRule:
+    """A bucket's default encryption, as PutBucketEncryption gave it."""
+
+    algorithm: str = "AES256"
+    key_id: str | None = None
+    """KMSMasterKeyID exactly as it was configured."""
+    bucket_key_enabled: bool = False
+
+
+@dataclass(frozen=True)
+class BucketRecord:
+    name: str
+    account: str
+    """The owner, twelve digits."""
+    region: str
+    created: datetime
+    encryption: EncryptionRule = field(default_factory=EncryptionRule)
+    mixed: bool = False
+    """Whether plaintext objects from before the proxy may be in it. Set by an operator, never inferred."""
+
+
+@dataclass(frozen=True)
+class UploadRecord:
+    """A multipart upload under way. S3 gives back no metadata of one, so all that UploadPart needs is here."""
+
+    upload_id: str
+    bucket: str
+    key: str
+    account: str
+    metadata: Mapping[str, str]
+    """The envelope's reserved metadata, as CreateMultipartUpload sent it upstream."""
+    checksum_algorithm: str | None
+    checksum_type: str | None
+    created: datetime
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """One accepted attempt at a part. A part that is sent again adds a record; none is changed."""
+
+    upload_id: str
+    number: int
+    upstream_etag: str
+    """With its quotes."""
+    etag: str
+    """What the client was told, with its quotes."""
+    attempt: bytes
+    """Sixteen random bytes, also in the part's frame."""
+    salt: bytes
+    size: int
+    """Plaintext bytes."""
+    checksums: Mapping[str, str]
+    """Algorithm name, as botocore spells it (``CRC64NVME``), to base64 value."""
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """What a listing must know of an object that the store's size and ETag do not tell, by the object's random id.
+
+    It is written before the store is asked to make the object visible, with ``upstream_etag`` None, and completed
+    afterwards; a reader that meets an uncompleted record asks the store (HEAD) and completes it.
+    """
+
+    bucket: str
+    key: str
+    object_id: bytes
+    """Sixteen random bytes, also in the object's metadata. For a plaintext object of a mixed bucket: empty."""
+    upstream_etag: str | None
+    """With its quotes."""
+    size: int
+    """Plaintext bytes."""
+    etag: str | None
+    """What clients see, with its quotes; None: derived from the upstream ETag as for any object of its kind."""
+    parts: bytes
+    """The authenticated table of parts of a multipart object (``envelope.parts``), else empty."""
+    written: datetime
+
+
+class BucketRegistry(Protocol):
+    """Buckets by name. A change is durable when the call returns and is seen by the next call in any process."""
+
+    async def get(self, name: str) -> BucketRecord | None: ...
+
+    async def put(self, bucket: BucketRecord) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def owned_by(self, account: str) -> list[BucketRecord]:
+        """The account's buckets, by name."""
+        ...
+
+
+class UploadRegistry(Protocol):
+    """Multipart uploads and their parts. Durable and seen everywhere when a call returns."""
+
+    async def create(self, upload: UploadRecord) -> None: ...
+
+    async def get(self, upload_id: str) -> UploadRecord | None: ...
+
+    async def add_part(self, part: PartRecord) -> None: ...
+
+    async def parts(self, upload_id: str) -> list[PartRecord]:
+        """Every attempt, by part number and then by time."""
+        ...
+
+    async def remove(self, upload_id: str) -> None:
+        """Forgets the upload and its parts; nothing happens if there is none."""
+        ...
+
+
+class ObjectIndex(Protocol):
+    """Object records. Durable against the end of a process, not necessarily of the machine: what is lost is rebuilt
+    from the object."""
+
+    async def put(self, record: ObjectRecord) -> None:
+        """Writes or replaces the record with this bucket, key and object id."""
+        ...
+
+    async def find(self, bucket: str, keys: Sequence[str]) -> dict[str, list[ObjectRecord]]:
+        """All records of these keys (up to 1,000), in one query; keys without any are left out."""
+        ...
+
+    async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
+        """Removes the key's records that were written before a moment: the object was replaced or deleted."""
+        ...
+
+    async def forget_bucket(self, bucket: str) -> None: ...

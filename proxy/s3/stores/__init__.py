@@ -1,0 +1,1 @@
+"""Implementations of the state ports; only the module itself imports its driver."""

@@ -1,0 +1,32 @@
+"""Port Upstream: the S3 store behind the gateway, and the errors that every implementation raises."""
+
+from typing import Protocol
+
+from proxy.aws.message import Request, Response
+
+
+class UpstreamError(Exception):
+    """The store could not be reached, did not answer in time, or broke its answer off."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The store did not answer in time; it may have done what was asked."""
+
+
+class Upstream(Protocol):
+    """The store. ``send`` signs a request with the proxy's own credentials and returns the answer's head, with the
+    body as a stream (or bytes, for a short one).
+
+    The request's ``headers`` say what is to be sent beside what the transport adds (Host, Authorization, X-Amz-Date,
+    x-amz-content-sha256); a streamed body needs ``Content-Length`` in them. An exception raised by the request's
+    body is raised by ``send`` as it is, after the connection was cut, so that the store holds no complete body.
+    An answer of any status is returned, not raised. The caller must read the answer's body to its end or ``aclose``
+    it. Redirects are not followed. Not promised: that a request is sent once; one whose body is bytes may be sent
+    again when a pooled connection turns out to be closed before any byte of an answer.
+    """
+
+    async def send(self, request: Request) -> Response:
+        """Raises UpstreamError or UpstreamTimeout, or what the request's body raises."""
+        ...
+
+    async def aclose(self) -> None: ...

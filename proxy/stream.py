@@ -1,0 +1,98 @@
+"""How bytes flow through the proxy: transforms, pipelines of them, and the pump that feeds one from a source.
+
+A transform is sans-I/O. Its output must not depend on how its input is cut into pieces; tests hold every
+transform to that.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Transform(Protocol):
+    """A stage of a pipeline: bytes in, bytes out, and a last word when the input has ended.
+
+    Any method may raise; after that the transform must not be used again, and nothing that it has held back
+    is ever handed out.
+    """
+
+    def update(self, data: Buffer) -> Buffer:
+        """Takes the next bytes of the input and returns the bytes of output that are ready, perhaps none."""
+        ...
+
+    def finalize(self) -> Buffer:
+        """Ends the input and returns the rest of the output. Raises when the input was not complete and right."""
+        ...
+
+
+class Pipeline:
+    """Transforms in a row, which together are one transform.
+
+    Stages are finalized in order, so a verifier that stands before a sealer raises before the sealer gives out
+    its last segment.
+    """
+
+    def __init__(self, *stages: Transform) -> None:
+        self._stages = stages
+
+    def update(self, data: Buffer) -> Buffer:
+        for stage in self._stages:
+            data = stage.update(data)
+        return data
+
+    def finalize(self) -> Buffer:
+        rest: Buffer = b""
+        for stage in self._stages:
+            ready = stage.update(rest) if rest else b""
+            last = stage.finalize()
+            rest = bytes(ready) + last if ready else last
+        return rest
+
+
+class ByteStream(Protocol):
+    """Bytes that arrive piece by piece, once. ``aclose`` gives up what is left and frees the connection."""
+
+    def __aiter__(self) -> "ByteStream": ...
+
+    async def __anext__(self) -> Buffer: ...
+
+    async def aclose(self) -> None: ...
+
+
+Body = bytes | ByteStream
+"""The body of a message: whole, or a stream that is read once."""
+
+
+async def pump(source: AsyncIterable[Buffer], transform: Transform) -> AsyncGenerator[Buffer, None]:
+    """Feeds ``source`` through ``transform`` and yields what comes out, never an empty piece.
+
+    Errors of either side are raised where the consumer reads; the output then ends short.
+    """
+    async for data in source:
+        ready = transform.update(data)
+        if ready:
+            yield ready
+    last = transform.finalize()
+    if last:
+        yield last
+
+
+async def read_all(body: Body, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        ValueError: it is longer than ``limit`` bytes; no more than that has been kept.
+    """
+    if isinstance(body, bytes):
+        if len(body) > limit:
+            raise ValueError("the body is too long")
+        return body
+    pieces: list[Buffer] = []
+    size = 0
+    async for piece in body:
+        size += len(piece)
+        if size > limit:
+            raise ValueError("the body is too long")
+        pieces.append(piece)
+    return b"".join(pieces)
