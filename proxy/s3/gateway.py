@@ -1,0 +1,117 @@
+"""The gateway's ports and settings in one value, and what an operation is told of the call it serves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import quote
+
+from proxy.aws.credentials import Caller, CallOrigin
+from proxy.aws.message import Request
+from proxy.aws.sigv4 import Verified
+from proxy.kms.provider import KeyProvider
+from proxy.s3.memory import MemoryBudget
+from proxy.s3.state import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
+from proxy.s3.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class StoreProfile:
+    """What a kind of store does differently from AWS, as far as the gateway must know."""
+
+    name: str = "s3"
+    drops_marker_bodies: bool = False
+    """Answers 200 to a PUT of a key that ends in ``/`` and keeps neither its body nor its metadata."""
+    deletes_filled_buckets: bool = False
+    """Deletes a bucket that still has objects, where AWS answers BucketNotEmpty."""
+    metadata_limit: int = 2048
+    """Bytes of user metadata, names and values, that an object may have."""
+    sub_resources_read_as_create: frozenset[str] = frozenset()
+    """Sub-resources of a bucket whose PUT the store takes for CreateBucket; they must never be sent."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the operator wants the gateway to behave."""
+
+    store: StoreProfile = field(default_factory=StoreProfile)
+    upstream_region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
+    """Base domains of virtual-hosted-style requests."""
+    kms_over_plain_http: bool = True
+    """Whether SSE-KMS is served to clients without TLS."""
+    md5_etags: bool = True
+    """Whether objects under SSE-S3 have the MD5 of their plaintext as ETag, as on AWS."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything that an operation may use. There is one per process."""
+
+    keys: KeyProvider
+    upstream: Upstream
+    buckets: BucketRegistry
+    uploads: UploadRegistry
+    objects: ObjectIndex
+    clock: Callable[[], datetime]
+    """The time now, aware, in UTC."""
+    random: Callable[[int], bytes]
+    """Cryptographically strong random bytes."""
+    memory: MemoryBudget
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request names; ``""`` for what it does not. The key is decoded and never normalised."""
+
+    bucket: str = ""
+    key: str = ""
+
+    @property
+    def arn(self) -> str:
+        """The object's or bucket's ARN."""
+        if self.key:
+            return f"arn:aws:s3:::{self.bucket}/{self.key}"
+        return f"arn:aws:s3:::{self.bucket}" if self.bucket else "arn:aws:s3:::*"
+
+    @property
+    def path(self) -> str:
+        """The canonical path of a path-style request for it."""
+        if not self.bucket:
+            return "/"
+        encoded = quote(self.key, safe="/-_.~", errors="surrogateescape")
+        return f"/{self.bucket}/{encoded}" if self.key else f"/{self.bucket}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One authenticated and authorized S3 request."""
+
+    request: Request
+    """As received, except that ``x-amz-*`` query parameters of a presigned URL stand among its headers."""
+    target: Target
+    caller: Caller
+    verified: Verified
+    request_id: str
+    bucket: BucketRecord | None
+    """The record of the target's bucket; None only for operations on no bucket and for CreateBucket."""
+
+    @property
+    def record(self) -> BucketRecord:
+        """The bucket's record, for the operations that are only called with one."""
+        assert self.bucket is not None  # noqa: S101 - the router loads it before it calls such an operation
+        return self.bucket
+
+    @property
+    def origin(self) -> CallOrigin:
+        """Who asks the key service: the caller, by way of S3, in the bucket's Region."""
+        peer = self.request.peer
+        region = self.record.region
+        return CallOrigin(
+            caller=self.caller,
+            region=region,
+            via_service=f"s3.{region}.amazonaws.com",
+            source_address=peer.address if peer else "",
+            secure_transport=bool(peer and peer.secure),
+            request_id=self.request_id,
+        )
