@@ -1,0 +1,372 @@
+"""The settings: one TOML file, with secrets from the environment or from files where wanted.
+
+``load`` is the only reader of the environment. These variables are read, and win over the file:
+
+``SSE_KMS_PROXY_UPSTREAM_ACCESS_KEY_ID``, ``SSE_KMS_PROXY_UPSTREAM_SECRET_ACCESS_KEY``
+    the credentials at the store behind;
+``SSE_KMS_PROXY_ROOT_KEY``
+    the root key itself (base64 of 32 bytes), instead of ``root_key_file``;
+``SSE_KMS_PROXY_USER_<NAME>_SECRET_ACCESS_KEY``
+    a user's secret; the name in capitals, with ``_`` for whatever is not a letter or digit.
+
+Any secret ``x`` may also stand in a file that ``x_file`` names. Files are relative to the configuration file.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+from proxy.aws.credentials import AccessKey, Caller
+from proxy.settings_reader import Environment, Faults, Section, checked, suggestion
+
+StoreProfile = Literal["seaweedfs", "minio", "s3"]
+STORE_PROFILES: Final = ("seaweedfs", "minio", "s3")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+ADMINISTRATOR_ACCESS: Final[Mapping[str, Any]] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+"""The AWS managed policy of this name."""
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+|[a-z]+")
+_USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
+_USER_ARN = re.compile(r"arn:aws[a-z-]*:(?:iam::[0-9]{12}:(?:root|user/\S+)|sts::[0-9]{12}:assumed-role/\S+)")
+_ACCESS_KEY_ID = re.compile(r"[\w.@+-]{3,128}", re.ASCII)
+_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+class StartError(Exception):
+    """What keeps the program from starting; its message is for the operator, one line each."""
+
+
+class ConfigError(StartError):
+    """The configuration cannot be used; every fault is in ``faults``, one line each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfigError, (list(self.faults),)
+
+
+@dataclass(frozen=True)
+class Listen:
+    """``[listen]``: where the endpoint listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 9000
+    workers: int = 1
+    """Processes that serve the port; by default as many as there are cores."""
+    domains: tuple[str, ...] = ()
+    """Base domains of virtual-hosted style: ``bucket.DOMAIN``. ``localhost`` needs no entry."""
+    tls_certificate: Path | None = None
+    """PEM, with the chain. Both this and ``tls_key``, or neither."""
+    tls_key: Path | None = None
+    allow_plaintext_kms: bool = True
+    """Whether SSE-KMS requests are answered over plain http; by default on a loopback address only."""
+    drain_seconds: float = 30.0
+    """How long requests under way may take to end after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class UpstreamSettings:
+    """``[upstream]``: the S3 store behind the proxy."""
+
+    url: str
+    """``http://`` or ``https://``, host and perhaps port; no path."""
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    region: str = "us-east-1"
+    """The Region that requests to the store are signed for."""
+    store: StoreProfile = "s3"
+    """Which store it is: names the quirks to expect."""
+    connections: int = 256
+    """The most connections to the store per worker."""
+    connect_timeout: float = 5.0
+    first_byte_timeout: float = 60.0
+    """Seconds from the end of the request to the first byte of the answer."""
+    idle_timeout: float = 60.0
+    """Seconds without a byte in either direction while a body is under way."""
+    ca_file: Path | None = None
+    """PEM of the authorities to trust for https instead of the system's."""
+
+
+@dataclass(frozen=True)
+class KeysSettings:
+    """``[keys]``: the key service. Exactly one of ``root_key_file`` and ``root_key`` is there."""
+
+    database: Path
+    root_key_file: Path | None = None
+    """Base64 of 32 bytes; nobody but its owner may have any right on it."""
+    root_key: bytes | None = field(default=None, repr=False)
+    """32 bytes, from the environment."""
+
+
+@dataclass(frozen=True)
+class StateSettings:
+    """``[state]``: what the gateway remembers of buckets, uploads and objects."""
+
+    database: Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``[limits]``, per worker."""
+
+    small_body_memory: int = 256 * 1024 * 1024
+    """Bytes of bodies that are read whole and held at once; past it, 503 SlowDown."""
+
+
+@dataclass(frozen=True)
+class SseS3Settings:
+    """``[sse_s3]``."""
+
+    md5_etags: bool = True
+    """Whether the ETag of an SSE-S3 object is the MD5 of its plaintext, as on AWS; it costs CPU on upload."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a worker needs to know. It can be pickled: workers get it through a pipe."""
+
+    listen: Listen
+    upstream: UpstreamSettings
+    keys: KeysSettings
+    state: StateSettings
+    users: tuple[AccessKey, ...]
+    limits: Limits = Limits()
+    sse_s3: SseS3Settings = SseS3Settings()
+    log_level: str = "info"
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Reads and checks the configuration.
+
+    Raises:
+        ConfigError: with every fault of the file and the environment, not only the first.
+    """
+    faults = Faults(path)
+    document = _parse(path)
+    environment = Environment(environ)
+
+    def section(name: str) -> Section:
+        return Section(f"[{name}]", document.pop(name, {}), faults, environment)
+
+    sections = {name: section(name) for name in ("listen", "upstream", "keys", "state", "limits", "sse_s3", "log")}
+    config = Config(
+        listen=_listen(sections["listen"]),
+        upstream=_upstream(sections["upstream"], environment),
+        keys=_keys(sections["keys"], environment),
+        state=StateSettings(database=sections["state"].path("database", exists=False)),
+        limits=_limits(sections["limits"]),
+        sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
+        log_level=sections["log"].choice("level", LOG_LEVELS, "info"),
+        users=_users(document.pop("users", []), faults, environment),
+    )
+    for each in sections.values():
+        each.finish()
+    for name in document:
+        faults.add(f"[{name}]", "is not a known section" + suggestion(name, [*sections, "users"]))
+    environment.report_unknown(faults)
+    if faults.lines:
+        raise ConfigError(faults.lines)
+    return config
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening address is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def user_id_of(arn: str, account: str) -> str:
+    """What STS calls UserId: the account for its root, else an ``AIDA…`` that follows from the ARN."""
+    if arn.endswith(":root"):
+        return account
+    digest = hashlib.sha256(arn.encode()).digest()
+    return "AIDA" + base64.b32encode(digest).decode()[:17]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from error
+
+
+def _listen(section: Section) -> Listen:
+    host = section.text("host", Listen.host)
+    certificate, key = section.optional_path("tls_certificate"), section.optional_path("tls_key")
+    if (certificate is None) != (key is None):
+        missing = "tls_certificate" if certificate is None else "tls_key"
+        section.fault(missing, "is required too: https needs both tls_certificate and tls_key")
+    domains = section.texts("domains")
+    for domain in domains:
+        if not _DOMAIN.fullmatch(domain):
+            section.fault("domains", f"must be host names in lower case, without port, not {domain!r}")
+    return Listen(
+        host=host,
+        port=section.integer("port", Listen.port, 1, 65535),
+        workers=section.integer("workers", available_cores(), 1, 1024),
+        domains=domains,
+        tls_certificate=certificate,
+        tls_key=key,
+        allow_plaintext_kms=section.boolean("allow_plaintext_kms", is_loopback(host)),
+        drain_seconds=section.seconds("drain_seconds", Listen.drain_seconds),
+    )
+
+
+def _upstream(section: Section, environment: Environment) -> UpstreamSettings:
+    access_key_id = environment.get("UPSTREAM_ACCESS_KEY_ID")
+    if access_key_id is None or section.has("access_key_id"):
+        inline = section.text("access_key_id")
+        access_key_id = access_key_id or inline
+    region = section.text("region", UpstreamSettings.region)
+    if not _REGION.fullmatch(region):
+        section.fault("region", f"must be the name of a Region, such as eu-west-1, not {region!r}")
+    url = section.text("url")
+    return UpstreamSettings(
+        url=checked(section, "url", lambda: _store_url(url), url) if url else "",
+        access_key_id=access_key_id,
+        secret_access_key=section.secret("secret_access_key", "UPSTREAM_SECRET_ACCESS_KEY"),
+        region=region,
+        store=cast(StoreProfile, section.choice("store", STORE_PROFILES, "s3")),
+        connections=section.integer("connections", UpstreamSettings.connections, 1, 65535),
+        connect_timeout=section.seconds("connect_timeout", UpstreamSettings.connect_timeout),
+        first_byte_timeout=section.seconds("first_byte_timeout", UpstreamSettings.first_byte_timeout),
+        idle_timeout=section.seconds("idle_timeout", UpstreamSettings.idle_timeout),
+        ca_file=section.optional_path("ca_file"),
+    )
+
+
+def _store_url(url: str) -> str:
+    """The URL without a final slash. Raises ValueError."""
+    expectation = f"must be http://HOST[:PORT] or https://HOST[:PORT], without path, query or user, not {url!r}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(expectation) from None
+    whole = parts.scheme in {"http", "https"} and parts.hostname and port != 0
+    if not whole or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(expectation)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _keys(section: Section, environment: Environment) -> KeysSettings:
+    text = environment.get("ROOT_KEY")
+    root_key_file = section.optional_path("root_key_file", exists=text is None)
+    database = section.path("database", exists=False)
+    if text is not None:
+        root_key = checked(section, "SSE_KMS_PROXY_ROOT_KEY", lambda: _root_key(text), b"")
+        return KeysSettings(database=database, root_key=root_key)
+    if root_key_file is None:
+        section.fault("root_key_file", "is required (or the environment variable SSE_KMS_PROXY_ROOT_KEY)")
+    return KeysSettings(database=database, root_key_file=root_key_file)
+
+
+def _root_key(text: str) -> bytes:
+    """Raises ValueError, which says nothing of the key itself."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be base64 of 32 bytes, as `openssl rand -base64 32` prints them")
+    return key
+
+
+def _limits(section: Section) -> Limits:
+    mebibyte = 1024 * 1024
+    memory = section.integer("small_body_memory", Limits.small_body_memory, 8 * mebibyte, 1 << 40)
+    return Limits(small_body_memory=memory)
+
+
+def _users(entries: Any, faults: Faults, environment: Environment) -> tuple[AccessKey, ...]:
+    if not isinstance(entries, list) or not entries:
+        faults.add("[[users]]", "at least one is required: nobody could sign in")
+        return ()
+    users: list[AccessKey] = []
+    for number, entry in enumerate(entries, 1):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        section = Section(f"[[users]] {name or f'number {number}'}", entry, faults, environment)
+        user = _user(section)
+        section.finish()
+        if user.id and any(user.id == other.id for other in users):
+            section.fault("access_key_id", f"is another user's too: {user.id}")
+        users.append(user)
+    return tuple(users)
+
+
+def _user(section: Section) -> AccessKey:
+    name, account = section.text("name"), section.text("account")
+    if name and not _USER_NAME.fullmatch(name):
+        section.fault("name", "must be 1 to 64 letters, digits and +=,.@_-")
+    if account and not _ACCOUNT.fullmatch(account):
+        section.fault("account", f"must be twelve digits in quotes, not {account!r}")
+    arn = section.text("arn", f"arn:aws:iam::{account}:user/{name}")
+    if section.has("arn") and not (_USER_ARN.fullmatch(arn) and f"::{account}:" in arn):
+        section.fault("arn", f"must be the ARN of an IAM user, role session or root of account {account}, not {arn!r}")
+    access_key_id = section.text("access_key_id")
+    if access_key_id and not _ACCESS_KEY_ID.fullmatch(access_key_id):
+        section.fault("access_key_id", "must be 3 to 128 letters, digits and .@+_-")
+    variable = f"USER_{re.sub('[^A-Za-z0-9]', '_', name).upper()}_SECRET_ACCESS_KEY"
+    secret = section.secret("secret_access_key", variable)
+    if secret and len(secret) < 8:
+        section.fault("secret_access_key", "must have at least 8 characters")
+    policies = tuple(_policies(section))
+    caller = Caller(
+        account=account,
+        arn=arn,
+        user_id=section.text("user_id", user_id_of(arn, account)),
+        access_key_id=access_key_id,
+        policies=policies,
+    )
+    return AccessKey(id=access_key_id, secret=secret, caller=caller)
+
+
+def _policies(section: Section) -> list[Mapping[str, Any]]:
+    """``policies``: each an IAM policy document as JSON, or the name of a file that holds one."""
+    documents = [ADMINISTRATOR_ACCESS] if section.boolean("administrator", default=False) else []
+    for text in section.texts("policies"):
+        document = checked(section, "policies", lambda text=text: _policy(section, text), None)  # type: ignore[misc]
+        if document is not None:
+            documents.append(document)
+    return documents
+
+
+def _policy(section: Section, text: str) -> Mapping[str, Any]:
+    inline = text.lstrip().startswith("{")
+    where = "a policy given as JSON" if inline else text
+    try:
+        document = json.loads(text if inline else section.folder.joinpath(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read: {text}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from error
+    if not isinstance(document, dict) or "Statement" not in document:
+        raise ValueError(f"{where} must be an IAM policy document, a JSON object with Statement")
+    return document
