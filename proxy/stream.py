@@ -4,7 +4,7 @@ A transform is sans-I/O. Its output must not depend on how its input is cut into
 transform to that.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -64,18 +64,47 @@ Body = bytes | ByteStream
 """The body of a message: whole, or a stream that is read once."""
 
 
-async def pump(source: AsyncIterable[Buffer], transform: Transform) -> AsyncGenerator[Buffer, None]:
+async def pump(source: ByteStream, transform: Transform) -> AsyncGenerator[Buffer, None]:
     """Feeds ``source`` through ``transform`` and yields what comes out, never an empty piece.
 
-    Errors of either side are raised where the consumer reads; the output then ends short.
+    Errors of either side are raised where the consumer reads; the output then ends short. The source is closed when
+    the output ends, fails or is closed.
     """
-    async for data in source:
-        ready = transform.update(data)
-        if ready:
-            yield ready
-    last = transform.finalize()
-    if last:
-        yield last
+    try:
+        async for data in source:
+            ready = transform.update(data)
+            if ready:
+                yield ready
+        last = transform.finalize()
+        if last:
+            yield last
+    finally:
+        await source.aclose()
+
+
+async def started(stream: ByteStream) -> ByteStream:
+    """The same stream, whose first piece has been read, so that what fails at its start is raised here."""
+    first = await anext(stream, None)
+    return _Started(first, stream)
+
+
+class _Started:
+    def __init__(self, first: Buffer | None, rest: ByteStream) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> "_Started":
+        return self
+
+    async def __anext__(self) -> Buffer:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        self._first = None
+        await self._rest.aclose()
 
 
 async def read_all(body: Body, limit: int) -> bytes:
