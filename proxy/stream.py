@@ -10,6 +10,10 @@ from typing import Protocol
 Buffer = bytes | bytearray | memoryview
 
 
+class BodyCutShort(Exception):
+    """A body ended before its length: the other side closed the connection or broke the framing."""
+
+
 class Transform(Protocol):
     """A stage of a pipeline: bytes in, bytes out, and a last word when the input has ended.
 
