@@ -23,6 +23,8 @@ class StoreProfile:
     """Answers 200 to a PUT of a key that ends in ``/`` and keeps neither its body nor its metadata."""
     deletes_filled_buckets: bool = False
     """Deletes a bucket that still has objects, where AWS answers BucketNotEmpty."""
+    conditional_deletes: bool = False
+    """Honours If-Match on DELETE and ETag in DeleteObjects; elsewhere such a request is refused, lest it delete."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     sub_resources_read_as_create: frozenset[str] = frozenset()

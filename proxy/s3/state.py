@@ -90,12 +90,25 @@ class ObjectRecord:
     written: datetime
 
 
+class StateUnavailable(Exception):
+    """The state could not be read or written (disk full, locked for too long, gone); a write may not have happened.
+
+    It is all that the methods of the three ports raise.
+    """
+
+
 class BucketRegistry(Protocol):
     """Buckets by name. A change is durable when the call returns and is seen by the next call in any process."""
 
     async def get(self, name: str) -> BucketRecord | None: ...
 
-    async def put(self, bucket: BucketRecord) -> None: ...
+    async def put(self, bucket: BucketRecord) -> None:
+        """Writes or replaces the record, whatever is there."""
+        ...
+
+    async def replace(self, expected: BucketRecord | None, bucket: BucketRecord) -> bool:
+        """Writes the record if ``expected`` is what is there now (None: nothing), and says whether it did."""
+        ...
 
     async def remove(self, name: str) -> None: ...
 

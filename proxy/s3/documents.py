@@ -1,0 +1,29 @@
+"""Reading the XML document of a request, verified, and bounded in memory."""
+
+from proxy.aws.errors import AwsError
+from proxy.s3 import payload
+from proxy.s3.gateway import Call, Gateway
+from proxy.stream import read_all
+
+
+async def read_document(gateway: Gateway, call: Call, limit: int) -> bytes:
+    """The body of a request, after its framing, length, digests and signatures have been verified.
+
+    Raises:
+        AwsError: what ``payload.plan`` and its verifier raise; MaxMessageLengthExceeded past ``limit`` bytes.
+    """
+    try:
+        plan = payload.plan(call.request, call.verified, limit=limit)
+    except AwsError as error:
+        if error.code == "EntityTooLarge":
+            raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400) from error
+        raise
+    verifier = plan.verifier(want_md5=False)
+    with gateway.memory.hold(plan.length):
+        try:
+            # The framing of aws-chunked and its trailers come on top of the payload.
+            raw = await read_all(call.request.body, 2 * limit + 65536)
+        except ValueError:
+            raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400) from None
+        data = bytes(verifier.update(raw))
+        return data + bytes(verifier.finalize())
