@@ -111,6 +111,48 @@ class _Started:
         await self._rest.aclose()
 
 
+def exactly(stream: ByteStream, length: int) -> ByteStream:
+    """The same stream, held to a length: the piece that completes it is handed out only once the stream has ended.
+
+    So a fault that shows at the very end is raised before the other side can take the body for whole. Raises
+    ValueError where the stream is shorter or longer.
+    """
+    return _Exactly(stream, length)
+
+
+class _Exactly:
+    def __init__(self, source: ByteStream, length: int) -> None:
+        self._source = source
+        self._left = length
+        self._ended = False
+
+    def __aiter__(self) -> "_Exactly":
+        return self
+
+    async def __anext__(self) -> Buffer:
+        if self._ended:
+            raise StopAsyncIteration
+        piece = await anext(self._source, None) if self._left else b""
+        if piece is None:
+            raise ValueError("the body is shorter than its length")
+        self._left -= len(piece)
+        if self._left == 0:
+            await self._confirm_end()
+        if self._left < 0:
+            raise ValueError("the body is longer than its length")
+        return piece
+
+    async def _confirm_end(self) -> None:
+        self._ended = True
+        async for more in self._source:
+            if more:
+                raise ValueError("the body is longer than its length")
+
+    async def aclose(self) -> None:
+        self._ended = True
+        await self._source.aclose()
+
+
 async def read_all(body: Body, limit: int) -> bytes:
     """The whole body.
 
