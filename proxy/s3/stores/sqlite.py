@@ -1,0 +1,318 @@
+"""The gateway's state in one SQLite file (WAL), shared by every process that serves.
+
+All writes of a process go through one thread, which commits what has gathered meanwhile in one transaction; buckets
+and uploads are on the disk when a call returns (``synchronous=FULL``), object records are in the operating system's
+hands (``NORMAL``). Reads run on the event loop's thread, from a connection of its own, which a writer never blocks; one takes
+a few microseconds, so nothing is cached and every process sees every change at its next read.
+
+Keys are kept as UTF-8 bytes, moments as microseconds since 1970.
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from proxy.s3.state import (
+    BucketRecord,
+    EncryptionRule,
+    ObjectRecord,
+    PartRecord,
+    StateUnavailable,
+    UploadRecord,
+)
+from proxy.s3.stores.writer import WriterThread
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x53334B50
+_BUSY_SECONDS: Final = 10.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_SCHEMA = (
+    """CREATE TABLE buckets (
+        name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created INTEGER NOT NULL,
+        algorithm TEXT NOT NULL, key_id TEXT, bucket_key_enabled INTEGER NOT NULL, mixed INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX buckets_by_account ON buckets (account, name)",
+    """CREATE TABLE uploads (
+        upload_id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, account TEXT NOT NULL,
+        metadata TEXT NOT NULL, checksum_algorithm TEXT, checksum_type TEXT, created INTEGER NOT NULL
+    )""",
+    """CREATE TABLE parts (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT, upload_id TEXT NOT NULL, number INTEGER NOT NULL,
+        upstream_etag TEXT NOT NULL, etag TEXT NOT NULL, attempt BLOB NOT NULL, salt BLOB NOT NULL,
+        size INTEGER NOT NULL, checksums TEXT NOT NULL, modified INTEGER NOT NULL
+    )""",
+    "CREATE INDEX parts_by_upload ON parts (upload_id, number, modified, sequence)",
+    """CREATE TABLE objects (
+        bucket TEXT NOT NULL, key BLOB NOT NULL, object_id BLOB NOT NULL, upstream_etag TEXT,
+        size INTEGER NOT NULL, etag TEXT, parts BLOB NOT NULL, written INTEGER NOT NULL,
+        UNIQUE (bucket, key, object_id)
+    )""",
+)
+
+_BUCKET = "name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed"
+_UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
+_PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
+_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written"
+_PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"  # noqa: S608 - a constant of this module
+_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
+    etag = excluded.etag, parts = excluded.parts, written = excluded.written"""
+
+
+class SqliteState:
+    """Opens the file, or makes it, readable by its owner alone. One per process and event loop; not to be carried
+    over a fork.
+
+    Raises:
+        StateUnavailable: the file can't be opened, is no state of this program, or is of a newer version of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            _prepare(path)
+            self._reader = _connect(path)
+            self._reader.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, OSError) as error:
+            raise StateUnavailable(f"{path}: {error}") from error
+        durable = WriterThread(lambda: _connect(path, synchronous="FULL"), "state")
+        index = WriterThread(lambda: _connect(path, synchronous="NORMAL"), "index")
+        self._writers = (durable, index)
+        self.buckets = SqliteBuckets(self._reader, durable)
+        self.uploads = SqliteUploads(self._reader, durable)
+        self.objects = SqliteObjects(self._reader, index)
+
+    async def aclose(self) -> None:
+        """Ends the writing that is under way and closes the file."""
+        for writer in self._writers:
+            await writer.aclose()
+        self._reader.close()
+
+
+class SqliteBuckets:
+    """Port BucketRegistry."""
+
+    def __init__(self, reader: sqlite3.Connection, writer: WriterThread) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def get(self, name: str) -> BucketRecord | None:
+        rows = _read(self._reader, _GET_BUCKET, (name,))
+        return _bucket(rows[0]) if rows else None
+
+    async def put(self, bucket: BucketRecord) -> None:
+        await self._writer.execute(_PUT_BUCKET, _bucket_row(bucket))
+
+    async def replace(self, expected: BucketRecord | None, bucket: BucketRecord) -> bool:
+        def compare_and_set(connection: sqlite3.Connection) -> bool:
+            found = connection.execute(_GET_BUCKET, (bucket.name,)).fetchone()
+            if (_bucket(found) if found else None) != expected:
+                return False
+            connection.execute(_PUT_BUCKET, _bucket_row(bucket))
+            return True
+
+        return await self._writer.run(compare_and_set)
+
+    async def remove(self, name: str) -> None:
+        await self._writer.execute("DELETE FROM buckets WHERE name = ?", (name,))
+
+    async def owned_by(self, account: str) -> list[BucketRecord]:
+        query = f"SELECT {_BUCKET} FROM buckets WHERE account = ? ORDER BY name"  # noqa: S608 - constants
+        return [_bucket(row) for row in _read(self._reader, query, (account,))]
+
+
+class SqliteUploads:
+    """Port UploadRegistry."""
+
+    def __init__(self, reader: sqlite3.Connection, writer: WriterThread) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def create(self, upload: UploadRecord) -> None:
+        row = (
+            upload.upload_id,
+            upload.bucket,
+            _encode(upload.key),
+            upload.account,
+            json.dumps(dict(upload.metadata)),
+            upload.checksum_algorithm,
+            upload.checksum_type,
+            _microseconds(upload.created),
+        )
+        await self._writer.execute(f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    async def get(self, upload_id: str) -> UploadRecord | None:
+        query = f"SELECT {_UPLOAD} FROM uploads WHERE upload_id = ?"  # noqa: S608 - a constant of this module
+        rows = _read(self._reader, query, (upload_id,))
+        if not rows:
+            return None
+        _, bucket, key, account, metadata, algorithm, kind, created = rows[0]
+        return UploadRecord(
+            upload_id, bucket, _decode(key), account, json.loads(metadata), algorithm, kind, _moment(created)
+        )
+
+    async def add_part(self, part: PartRecord) -> None:
+        row = (
+            part.upload_id,
+            part.number,
+            part.upstream_etag,
+            part.etag,
+            part.attempt,
+            part.salt,
+            part.size,
+            json.dumps(dict(part.checksums)),
+            _microseconds(part.modified),
+        )
+        await self._writer.execute(f"INSERT INTO parts ({_PART}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    async def parts(self, upload_id: str) -> list[PartRecord]:
+        query = f"SELECT {_PART} FROM parts WHERE upload_id = ? ORDER BY number, modified, sequence"  # noqa: S608
+        return [
+            PartRecord(*row[:7], json.loads(row[7]), _moment(row[8]))
+            for row in _read(self._reader, query, (upload_id,))
+        ]
+
+    async def remove(self, upload_id: str) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM parts WHERE upload_id = ?", (upload_id,))
+            connection.execute("DELETE FROM uploads WHERE upload_id = ?", (upload_id,))
+
+        await self._writer.run(delete)
+
+
+class SqliteObjects:
+    """Port ObjectIndex."""
+
+    def __init__(self, reader: sqlite3.Connection, writer: WriterThread) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def put(self, record: ObjectRecord) -> None:
+        row = (
+            record.bucket,
+            _encode(record.key),
+            record.object_id,
+            record.upstream_etag,
+            record.size,
+            record.etag,
+            record.parts,
+            _microseconds(record.written),
+        )
+        await self._writer.execute(_PUT_OBJECT, row)
+
+    async def find(self, bucket: str, keys: Sequence[str]) -> dict[str, list[ObjectRecord]]:
+        if not keys:
+            return {}
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT {_OBJECT} FROM objects WHERE bucket = ? AND key IN ({marks})"  # noqa: S608 - only marks
+        found: dict[str, list[ObjectRecord]] = {}
+        for row in _read(self._reader, query, (bucket, *map(_encode, keys))):
+            key = _decode(row[1])
+            found.setdefault(key, []).append(ObjectRecord(row[0], key, *row[2:7], _moment(row[7])))
+        return found
+
+    async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
+        query = "DELETE FROM objects WHERE bucket = ? AND key = ? AND written < ?"
+        await self._writer.execute(query, (bucket, _encode(key), _microseconds(before)))
+
+    async def forget_bucket(self, bucket: str) -> None:
+        await self._writer.execute("DELETE FROM objects WHERE bucket = ?", (bucket,))
+
+
+def _prepare(path: Path) -> None:
+    """Makes the file with its tables, or checks its version."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    with closing(_connect(path)) as connection:
+        _enter_wal(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StateUnavailable(
+                f"{path} was written by a newer version of this program (schema {version}; "
+                f"this one knows up to {SCHEMA_VERSION})"
+            )
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application != _APPLICATION_ID and tables:
+            raise StateUnavailable(f"{path} is another program's database")
+        if not version:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Turns write-ahead logging on. SQLite does not wait for its busy timeout when several processes do this at once
+    on a new file."""
+    for attempt in range(50):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if attempt == 49:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _connect(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    return connection
+
+
+def _read(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Any]:
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.Error as error:
+        raise StateUnavailable(str(error)) from error
+
+
+def _bucket(row: Sequence[Any]) -> BucketRecord:
+    name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed = row
+    rule = EncryptionRule(algorithm, key_id, bool(bucket_key_enabled))
+    return BucketRecord(name, account, region, _moment(created), rule, bool(mixed))
+
+
+def _bucket_row(bucket: BucketRecord) -> tuple[Any, ...]:
+    rule = bucket.encryption
+    return (
+        bucket.name,
+        bucket.account,
+        bucket.region,
+        _microseconds(bucket.created),
+        rule.algorithm,
+        rule.key_id,
+        rule.bucket_key_enabled,
+        bucket.mixed,
+    )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _encode(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _decode(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")
