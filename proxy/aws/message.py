@@ -65,8 +65,10 @@ def decode_percent(text: str) -> str:
 
 
 def parse_query(query: str) -> tuple[tuple[str, str], ...]:
-    """Splits a raw query string at ``&`` and the first ``=``, and decodes names and values."""
+    """Splits a raw query string at ``&`` and the first ``=``, and decodes names and values; ``+`` is a space, as S3
+    has it, here and therefore in the canonical query of a signature."""
     if not query:
         return ()
+    query = query.replace("+", " ")
     pairs = (item.partition("=") for item in query.split("&") if item)
     return tuple((decode_percent(name), decode_percent(value)) for name, _, value in pairs)

@@ -4,15 +4,44 @@ Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 """
 
-from collections.abc import Mapping
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
+from multidict import CIMultiDict
+
+from proxy.aws import canonical, sigv4_errors
 from proxy.aws.credentials import Caller, CredentialSource
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
+from proxy.aws.sigv4_claim import QUERY_AUTHENTICATION, Claim, claimed_service, is_anonymous, read_claim
+from proxy.aws.sigv4_errors import SKEW
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+__all__ = ["Scope", "Verified", "claimed_service", "effective_headers", "is_anonymous", "sign", "verify"]
+
+ALGORITHM: Final = canonical.ALGORITHM
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+STREAMING_SIGNED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+STREAMING_SIGNED_TRAILER: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+STREAMING_UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+_LITERAL_PAYLOADS = {UNSIGNED_PAYLOAD, STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER}
+_PAYLOAD_HASH_RULE = (
+    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, "
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 "
+    "value."
+)
+
+_ONCE = frozenset({"authorization", "range", "content-md5", "host"})
+_ALWAYS_SIGNED = frozenset({"content-md5", "host"})
+
+_SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -44,31 +73,72 @@ class Verified:
     presigned: bool
 
 
-def is_anonymous(request: Request) -> bool:
-    """Whether the request carries no authentication information of any kind, well-formed or not."""
-    raise NotImplementedError
-
-
 def verify(request: Request, credentials: CredentialSource, now: datetime) -> Verified:
     """Verifies a request's signature, by header or by query, from its raw path and query.
 
-    The body is not looked at: for services other than S3 the caller must compare its SHA-256 with
-    ``Verified.payload_hash``; for S3, ``proxy.s3.payload`` does it.
+    For S3 the body is not looked at: ``proxy.s3.payload`` compares it with ``Verified.payload_hash``. For every
+    other service the body must have been read (``claimed_service`` tells), and its SHA-256 is what must be signed.
 
     Raises:
         AwsError: with the code, message and status of the service named in the credential scope, or of S3 where
             there is none.
+        TypeError: the request is for another service than S3 and its body is a stream.
     """
-    raise NotImplementedError
+    claim = read_claim(request)
+    errors = claim.errors
+    _check_time(claim, now)
+    _check_headers(request, claim)
+    if claim.token is not None:
+        # Temporary credentials: the token would be unsealed here and stand in for the credential source.
+        raise errors.session_token()
+    credential = claim.credential
+    access_key = credentials.find(credential.access_key_id)
+    if access_key is None:
+        raise errors.unknown_access_key(credential.access_key_id)
+
+    payload_hash = _payload_hash(request, claim)
+    scope = Scope(credential.date, credential.region, credential.service)
+    presigned = claim.expires is not None
+    parameters: Iterable[tuple[str, str]] = request.parameters
+    if presigned:
+        parameters = [pair for pair in parameters if pair[0] != "X-Amz-Signature"]
+    uri = canonical.s3_uri(request.path) if scope.service == "s3" else canonical.normalized_uri(request.path)
+    signed_request = canonical.canonical_request(
+        request.method,
+        uri,
+        canonical.canonical_query(tuple(parameters)),
+        request.headers,
+        claim.signed_headers,
+        payload_hash,
+    )
+    text = canonical.string_to_sign(claim.timestamp, str(scope), signed_request)
+    key = canonical.signing_key(access_key.secret, scope.date, scope.region, scope.service)
+    if not canonical.signatures_equal(canonical.signature(key, text), claim.signature):
+        raise errors.mismatch(credential.access_key_id, text, signed_request, claim.signature)
+    return Verified(access_key.caller, scope, claim.timestamp, claim.signature, key, payload_hash, presigned)
 
 
 def effective_headers(request: Request) -> Request:
     """The request with the ``x-amz-*`` parameters of its presigned query among its headers.
 
+    To be called for verified presigned requests only: anywhere else such parameters mean nothing.
+
     Raises:
-        AwsError: 400; a parameter stands there twice, or as a header, too.
+        AwsError: 400; a parameter stands there twice, or contradicts a header, or could not be a header's value.
     """
-    raise NotImplementedError
+    headers: CIMultiDict[str] | None = None
+    for name, value in request.parameters:
+        lower = name.lower()
+        if not lower.startswith("x-amz-") or lower in QUERY_AUTHENTICATION:
+            continue
+        if headers is None:
+            headers = CIMultiDict(request.headers)
+        if headers.get(lower, value) != value or (lower in headers and lower not in request.headers):
+            raise sigv4_errors.S3_QUERY.duplicate(lower)
+        if _CONTROL.search(value):
+            raise AwsError("InvalidArgument", "The value can't stand in a header.", detail={"ArgumentName": lower})
+        headers[lower] = value
+    return request if headers is None else dataclasses.replace(request, headers=headers)
 
 
 def sign(
@@ -81,5 +151,85 @@ def sign(
     now: datetime,
     payload_hash: str,
 ) -> Mapping[str, str]:
-    """The headers to add so that the request, whose headers hold Host already, is signed."""
-    raise NotImplementedError
+    """The headers to add so that the request, whose headers hold Host already, is signed.
+
+    Signed are Host, Content-Type, Content-MD5 and every ``x-amz-*`` header; what else is sent may change on its way.
+    """
+    timestamp = sigv4_errors.basic_format(now)
+    added = {"x-amz-content-sha256": payload_hash, "x-amz-date": timestamp}
+    signed: dict[str, str] = dict(added)
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if lower.startswith("x-amz-") or lower in {"host", "content-type", "content-md5"}:
+            signed[lower] = canonical.canonical_value(value)
+    signed.update(added)
+    names = sorted(signed)
+    signed_headers = ";".join(names)
+    block = "".join([f"{name}:{signed[name]}\n" for name in names])
+    uri = canonical.s3_uri(request.path) if service == "s3" else canonical.normalized_uri(request.path)
+    query = canonical.canonical_query(request.parameters)
+    text = f"{request.method}\n{uri}\n{query}\n{block}\n{signed_headers}\n{payload_hash}"
+
+    scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
+    key = canonical.signing_key(secret, timestamp[:8], region, service)
+    to_sign = canonical.string_to_sign(timestamp, scope, text.encode("utf-8", "surrogateescape"))
+    added["Authorization"] = (
+        f"{ALGORITHM} Credential={access_key_id}/{scope}, SignedHeaders={signed_headers}, "
+        f"Signature={canonical.signature(key, to_sign)}"
+    )
+    return added
+
+
+def _check_time(claim: Claim, now: datetime) -> None:
+    if claim.expires is None:
+        if abs(now - claim.signed) > SKEW:
+            raise claim.errors.skewed(claim.signed, now)
+    elif claim.signed > now + SKEW:
+        raise claim.errors.not_yet_valid(claim.signed, now)
+    elif now > claim.signed + timedelta(seconds=claim.expires):
+        raise claim.errors.expired(claim.signed, claim.expires, now)
+    if claim.timestamp[:8] != claim.credential.date:
+        raise claim.errors.date_mismatch(claim.credential.date, claim.timestamp)
+
+
+def _check_headers(request: Request, claim: Claim) -> None:
+    """Every header that S3 acts upon must be there once and be signed.
+
+    ``x-amz-content-sha256`` need not be among the signed headers: its value is the last line of what is signed.
+    """
+    signed = set(claim.signed_headers.lower().split(";"))
+    seen: set[str] = set()
+    unsigned: list[str] = [] if "host" in signed else ["host"]
+    for name in request.headers:
+        lower = name.lower()
+        if not lower.startswith("x-amz-") and lower not in _ONCE:
+            continue
+        if lower in seen:
+            raise claim.errors.duplicate(lower)
+        seen.add(lower)
+        must_be_signed = lower in _ALWAYS_SIGNED or lower.startswith("x-amz-")
+        if must_be_signed and lower not in signed and lower not in {"x-amz-content-sha256", "host"}:
+            unsigned.append(lower)
+    if unsigned:
+        raise claim.errors.headers_not_signed(unsigned)
+
+
+def _payload_hash(request: Request, claim: Claim) -> str:
+    """The last line of the canonical request."""
+    if claim.credential.service != "s3":
+        if not isinstance(request.body, bytes):
+            raise TypeError("the body must be read before a signature for this service can be verified")
+        return hashlib.sha256(request.body).hexdigest()
+    name = "x-amz-content-sha256"
+    value = request.headers.get(name)
+    if claim.expires is not None:
+        in_query = [text for key, text in request.parameters if key.lower() == name]
+        value = in_query[0] if in_query else value
+        if value is None:
+            return UNSIGNED_PAYLOAD
+    elif value is None:
+        raise AwsError("InvalidRequest", f"Missing required header for this request: {name}")
+    if value not in _LITERAL_PAYLOADS and not _SHA256_HEX.fullmatch(value):
+        detail = {"ArgumentName": name, "ArgumentValue": sigv4_errors.printable(value)}
+        raise AwsError("InvalidArgument", _PAYLOAD_HASH_RULE, detail=detail)
+    return value
