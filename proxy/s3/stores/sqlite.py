@@ -2,11 +2,13 @@
 
 All writes of a process go through one thread, which commits what has gathered meanwhile in one transaction; buckets
 and uploads are on the disk when a call returns (``synchronous=FULL``), object records are in the operating system's
-hands (``NORMAL``). Reads run on the event loop's thread, from a connection of its own, which a writer never blocks; one takes
-a few microseconds, so nothing is cached and every process sees every change at its next read.
+hands (``NORMAL``). Reads run on the event loop's thread, from a connection of its own, which a writer never blocks;
+one takes a few microseconds, so nothing is cached and every process sees every change at its next read.
 
 Keys are kept as UTF-8 bytes, moments as microseconds since 1970.
 """
+
+# ruff: noqa: S608 - queries are put together from constants of this module; values are always bound
 
 import json
 import os
@@ -62,7 +64,7 @@ _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checks
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
 _OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"  # noqa: S608 - a constant of this module
+_GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"
 _PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
     etag = excluded.etag, parts = excluded.parts, written = excluded.written"""
@@ -83,17 +85,14 @@ class SqliteState:
             self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             raise StateUnavailable(f"{path}: {error}") from error
-        durable = WriterThread(lambda: _connect(path, synchronous="FULL"), "state")
-        index = WriterThread(lambda: _connect(path, synchronous="NORMAL"), "index")
-        self._writers = (durable, index)
-        self.buckets = SqliteBuckets(self._reader, durable)
-        self.uploads = SqliteUploads(self._reader, durable)
-        self.objects = SqliteObjects(self._reader, index)
+        self._writer = WriterThread(lambda durable: _connect(path, "FULL" if durable else "NORMAL"))
+        self.buckets = SqliteBuckets(self._reader, self._writer)
+        self.uploads = SqliteUploads(self._reader, self._writer)
+        self.objects = SqliteObjects(self._reader, self._writer)
 
     async def aclose(self) -> None:
         """Ends the writing that is under way and closes the file."""
-        for writer in self._writers:
-            await writer.aclose()
+        await self._writer.aclose()
         self._reader.close()
 
 
@@ -125,7 +124,7 @@ class SqliteBuckets:
         await self._writer.execute("DELETE FROM buckets WHERE name = ?", (name,))
 
     async def owned_by(self, account: str) -> list[BucketRecord]:
-        query = f"SELECT {_BUCKET} FROM buckets WHERE account = ? ORDER BY name"  # noqa: S608 - constants
+        query = f"SELECT {_BUCKET} FROM buckets WHERE account = ? ORDER BY name"
         return [_bucket(row) for row in _read(self._reader, query, (account,))]
 
 
@@ -150,7 +149,7 @@ class SqliteUploads:
         await self._writer.execute(f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     async def get(self, upload_id: str) -> UploadRecord | None:
-        query = f"SELECT {_UPLOAD} FROM uploads WHERE upload_id = ?"  # noqa: S608 - a constant of this module
+        query = f"SELECT {_UPLOAD} FROM uploads WHERE upload_id = ?"
         rows = _read(self._reader, query, (upload_id,))
         if not rows:
             return None
@@ -174,11 +173,8 @@ class SqliteUploads:
         await self._writer.execute(f"INSERT INTO parts ({_PART}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
-        query = f"SELECT {_PART} FROM parts WHERE upload_id = ? ORDER BY number, modified, sequence"  # noqa: S608
-        return [
-            PartRecord(*row[:7], json.loads(row[7]), _moment(row[8]))
-            for row in _read(self._reader, query, (upload_id,))
-        ]
+        query = f"SELECT {_PART} FROM parts WHERE upload_id = ? ORDER BY number, modified, sequence"
+        return [_part(row) for row in _read(self._reader, query, (upload_id,))]
 
     async def remove(self, upload_id: str) -> None:
         def delete(connection: sqlite3.Connection) -> None:
@@ -206,25 +202,25 @@ class SqliteObjects:
             record.parts,
             _microseconds(record.written),
         )
-        await self._writer.execute(_PUT_OBJECT, row)
+        await self._writer.execute(_PUT_OBJECT, row, durable=False)
 
     async def find(self, bucket: str, keys: Sequence[str]) -> dict[str, list[ObjectRecord]]:
         if not keys:
             return {}
         marks = ", ".join("?" * len(keys))
-        query = f"SELECT {_OBJECT} FROM objects WHERE bucket = ? AND key IN ({marks})"  # noqa: S608 - only marks
+        query = f"SELECT {_OBJECT} FROM objects WHERE bucket = ? AND key IN ({marks})"
         found: dict[str, list[ObjectRecord]] = {}
         for row in _read(self._reader, query, (bucket, *map(_encode, keys))):
-            key = _decode(row[1])
-            found.setdefault(key, []).append(ObjectRecord(row[0], key, *row[2:7], _moment(row[7])))
+            record = _object(row)
+            found.setdefault(record.key, []).append(record)
         return found
 
     async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
         query = "DELETE FROM objects WHERE bucket = ? AND key = ? AND written < ?"
-        await self._writer.execute(query, (bucket, _encode(key), _microseconds(before)))
+        await self._writer.execute(query, (bucket, _encode(key), _microseconds(before)), durable=False)
 
     async def forget_bucket(self, bucket: str) -> None:
-        await self._writer.execute("DELETE FROM objects WHERE bucket = ?", (bucket,))
+        await self._writer.execute("DELETE FROM objects WHERE bucket = ?", (bucket,), durable=False)
 
 
 def _prepare(path: Path) -> None:
@@ -300,6 +296,18 @@ def _bucket_row(bucket: BucketRecord) -> tuple[Any, ...]:
         rule.bucket_key_enabled,
         bucket.mixed,
     )
+
+
+def _part(row: Sequence[Any]) -> PartRecord:
+    upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified = row
+    return PartRecord(
+        upload_id, number, upstream_etag, etag, attempt, salt, size, json.loads(checksums), _moment(modified)
+    )
+
+
+def _object(row: Sequence[Any]) -> ObjectRecord:
+    bucket, key, object_id, upstream_etag, size, etag, parts, written = row
+    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, _moment(written))
 
 
 def _microseconds(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""One thread per connection that writes to SQLite, so that the event loop never waits for a disk or a lock."""
+"""The one thread of a process that writes to SQLite, so that the event loop never waits for a disk or a lock."""
 
 import asyncio
 import queue
@@ -19,29 +19,32 @@ _MOST_AT_ONCE = 256
 @dataclass(frozen=True)
 class _Job:
     work: Work
+    durable: bool
     loop: asyncio.AbstractEventLoop
     done: "asyncio.Future[Any]"
 
 
 class WriterThread:
-    """Runs pieces of work on a connection, in order. What has gathered while a commit was under way shares the next
-    one. The thread and its connection are made at the first use."""
+    """Runs pieces of work in the order in which they came, the durable ones and the others each on a connection of
+    their own. What has gathered while a commit was under way shares the next one. ``connect`` is called in the thread,
+    with whether commits of that connection are to be durable; the thread starts at the first use."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+    def __init__(self, connect: Callable[[bool], sqlite3.Connection]) -> None:
         self._connect = connect
+        self._connections: dict[bool, sqlite3.Connection] = {}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name=f"{name}-writer", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="state-writer", daemon=True)
         self._closed = False
 
-    async def execute(self, statement: str, values: Sequence[Any]) -> None:
+    async def execute(self, statement: str, values: Sequence[Any], *, durable: bool = True) -> None:
         """Runs one statement in a transaction.
 
         Raises:
             StateUnavailable: see there.
         """
-        await self.run(lambda connection: connection.execute(statement, values).close())
+        await self.run(lambda connection: connection.execute(statement, values).close(), durable=durable)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         """Runs ``work`` in a transaction and returns its result when that is committed. It may be run twice, and
         must change nothing but the database. A caller that is cancelled does not stop it.
 
@@ -54,7 +57,7 @@ class WriterThread:
             self._thread.start()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(work, loop, done))
+        self._jobs.put(_Job(work, durable, loop, done))
         return await done
 
     async def aclose(self) -> None:
@@ -66,19 +69,24 @@ class WriterThread:
             await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
-        connection: sqlite3.Connection | None = None
         ending = False
         while not ending:
             batch, ending = self._next_batch()
-            if not batch:
-                continue
-            try:
-                connection = connection or self._connect()
-                _run_batch(connection, batch)
-            except sqlite3.Error as error:
-                _answer([(job, None, error) for job in batch])
-        if connection is not None:
+            # What need not wait for the disk goes first.
+            for durable in (False, True):
+                jobs = [job for job in batch if job.durable is durable]
+                if jobs:
+                    self._run(jobs, durable)
+        for connection in self._connections.values():
             connection.close()
+
+    def _run(self, jobs: list[_Job], durable: bool) -> None:
+        try:
+            if durable not in self._connections:
+                self._connections[durable] = self._connect(durable)
+            _run_batch(self._connections[durable], jobs)
+        except sqlite3.Error as error:
+            _answer([(job, None, error) for job in jobs])
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
         """The jobs that wait, at least one; and whether the thread is to end after them."""

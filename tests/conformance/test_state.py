@@ -1,0 +1,145 @@
+"""One suite for every implementation of the state ports."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord, PartRecord, UploadRecord
+from proxy.s3.stores.memory import MemoryState
+from proxy.s3.stores.sqlite import SqliteState
+
+State = MemoryState | SqliteState
+NOW = datetime(2026, 11, 23, 6, 7, 8, 123456, tzinfo=UTC)
+BUCKET = BucketRecord("one", "111122223333", "eu-west-1", NOW)
+RULE = EncryptionRule("aws:kms", "alias/Mine", bucket_key_enabled=True)
+UPLOAD = UploadRecord(
+    "upload/1=", "one", "päth/\udcff key", "111122223333", {"x-amz-meta-a": "b"}, "CRC32", "COMPOSITE", NOW
+)
+PART = PartRecord("upload/1=", 1, '"u1"', '"c1"', b"a" * 16, b"s" * 32, 5, {"CRC32": "AAAAAA=="}, NOW)
+OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[State]:
+    made: State = MemoryState() if request.param == "memory" else SqliteState(tmp_path / "state.db")
+    yield made
+    await made.aclose()
+
+
+async def test_a_bucket_comes_back_as_it_was_put(state: State) -> None:
+    assert await state.buckets.get("one") is None
+    await state.buckets.put(BUCKET)
+    assert await state.buckets.get("one") == BUCKET
+    changed = replace(BUCKET, encryption=RULE, mixed=True)
+    await state.buckets.put(changed)
+    assert await state.buckets.get("one") == changed
+    await state.buckets.remove("one")
+    assert await state.buckets.get("one") is None
+    await state.buckets.remove("one")
+
+
+async def test_buckets_of_an_account_in_order_of_name(state: State) -> None:
+    for name in ("b", "a-1", "a.1", "c"):
+        await state.buckets.put(replace(BUCKET, name=name))
+    await state.buckets.put(replace(BUCKET, name="theirs", account="444455556666"))
+    assert [bucket.name for bucket in await state.buckets.owned_by("111122223333")] == ["a-1", "a.1", "b", "c"]
+    assert await state.buckets.owned_by("999999999999") == []
+
+
+async def test_replace_compares_with_what_is_there(state: State) -> None:
+    other = replace(BUCKET, account="444455556666")
+    assert not await state.buckets.replace(BUCKET, other)
+    assert await state.buckets.replace(None, BUCKET)
+    assert not await state.buckets.replace(None, other)
+    assert not await state.buckets.replace(replace(BUCKET, mixed=True), other)
+    assert await state.buckets.get("one") == BUCKET
+    assert await state.buckets.replace(BUCKET, replace(BUCKET, encryption=RULE))
+    assert await state.buckets.get("one") == replace(BUCKET, encryption=RULE)
+
+
+async def test_of_many_that_make_one_bucket_one_succeeds(state: State) -> None:
+    accounts = [f"{number:012d}" for number in range(8)]
+    made = await asyncio.gather(*(state.buckets.replace(None, replace(BUCKET, account=one)) for one in accounts))
+    assert sum(made) == 1
+    record = await state.buckets.get("one")
+    assert record is not None
+    assert record.account == accounts[made.index(True)]
+
+
+async def test_an_upload_comes_back_as_it_was_created(state: State) -> None:
+    assert await state.uploads.get(UPLOAD.upload_id) is None
+    await state.uploads.create(UPLOAD)
+    assert await state.uploads.get(UPLOAD.upload_id) == UPLOAD
+    bare = replace(UPLOAD, upload_id="2", metadata={}, checksum_algorithm=None, checksum_type=None)
+    await state.uploads.create(bare)
+    assert await state.uploads.get("2") == bare
+
+
+async def test_every_attempt_at_a_part_is_kept_in_order(state: State) -> None:
+    await state.uploads.create(UPLOAD)
+    later = replace(PART, attempt=b"b" * 16, modified=NOW + timedelta(seconds=1), upstream_etag='"u2"')
+    tenth = replace(PART, number=10, modified=NOW - timedelta(seconds=1))
+    for part in (tenth, later, PART, replace(PART, upload_id="other")):
+        await state.uploads.add_part(part)
+    assert await state.uploads.parts(UPLOAD.upload_id) == [PART, later, tenth]
+    await state.uploads.remove(UPLOAD.upload_id)
+    assert await state.uploads.parts(UPLOAD.upload_id) == []
+    assert await state.uploads.get(UPLOAD.upload_id) is None
+    assert len(await state.uploads.parts("other")) == 1
+    await state.uploads.remove(UPLOAD.upload_id)
+
+
+async def test_parallel_parts_are_all_there(state: State) -> None:
+    await asyncio.gather(*(state.uploads.add_part(replace(PART, number=number)) for number in range(1, 101)))
+    assert [part.number for part in await state.uploads.parts(PART.upload_id)] == list(range(1, 101))
+
+
+async def test_an_object_record_is_completed_in_place(state: State) -> None:
+    pending = replace(OBJECT, upstream_etag=None, etag=None, parts=b"")
+    await state.objects.put(pending)
+    assert await state.objects.find("one", ["k"]) == {"k": [pending]}
+    await state.objects.put(OBJECT)
+    assert await state.objects.find("one", ["k"]) == {"k": [OBJECT]}
+
+
+async def test_find_gives_all_records_of_the_keys_asked_for(state: State) -> None:
+    second = replace(OBJECT, object_id=b"j" * 16)
+    odd = replace(OBJECT, key="a\x00\udcff/é ", object_id=b"")
+    for record in (OBJECT, second, odd, replace(OBJECT, bucket="two"), replace(OBJECT, key="K")):
+        await state.objects.put(record)
+    found = await state.objects.find("one", ["k", odd.key, "none"])
+    assert set(found) == {"k", odd.key}
+    assert sorted(record.object_id for record in found["k"]) == [b"i" * 16, b"j" * 16]
+    assert found[odd.key] == [odd]
+    assert await state.objects.find("one", []) == {}
+
+
+async def test_find_takes_a_whole_listing_page(state: State) -> None:
+    keys = [f"key-{number}" for number in range(1000)]
+    await asyncio.gather(*(state.objects.put(replace(OBJECT, key=key)) for key in keys[::2]))
+    assert set(await state.objects.find("one", keys)) == set(keys[::2])
+
+
+async def test_forget_spares_what_was_written_at_or_after_the_moment(state: State) -> None:
+    newer = replace(OBJECT, object_id=b"j" * 16, written=NOW + timedelta(microseconds=1))
+    other = replace(OBJECT, key="other")
+    for record in (OBJECT, newer, other):
+        await state.objects.put(record)
+    await state.objects.forget("one", "k", before=NOW)
+    assert len((await state.objects.find("one", ["k"]))["k"]) == 2
+    await state.objects.forget("one", "k", before=newer.written)
+    assert await state.objects.find("one", ["k", "other"]) == {"k": [newer], "other": [other]}
+    await state.objects.forget("none", "k", before=NOW)
+
+
+async def test_forget_bucket(state: State) -> None:
+    theirs = replace(OBJECT, bucket="two")
+    for record in (OBJECT, replace(OBJECT, key="other"), theirs):
+        await state.objects.put(record)
+    await state.objects.forget_bucket("one")
+    assert await state.objects.find("one", ["k", "other"]) == {}
+    assert await state.objects.find("two", ["k"]) == {"k": [theirs]}
