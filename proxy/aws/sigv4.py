@@ -141,6 +141,13 @@ def effective_headers(request: Request) -> Request:
     return request if headers is None else dataclasses.replace(request, headers=headers)
 
 
+def check_payload_hash(value: str) -> None:
+    """Raises AwsError: a value of x-amz-content-sha256 is neither a digest nor one of S3's words."""
+    if value not in _LITERAL_PAYLOADS and not _SHA256_HEX.fullmatch(value):
+        detail = {"ArgumentName": "x-amz-content-sha256", "ArgumentValue": sigv4_errors.printable(value)}
+        raise AwsError("InvalidArgument", _PAYLOAD_HASH_RULE, detail=detail)
+
+
 def sign(
     request: Request,
     *,
@@ -229,7 +236,5 @@ def _payload_hash(request: Request, claim: Claim) -> str:
             return UNSIGNED_PAYLOAD
     elif value is None:
         raise AwsError("InvalidRequest", f"Missing required header for this request: {name}")
-    if value not in _LITERAL_PAYLOADS and not _SHA256_HEX.fullmatch(value):
-        detail = {"ArgumentName": name, "ArgumentValue": sigv4_errors.printable(value)}
-        raise AwsError("InvalidArgument", _PAYLOAD_HASH_RULE, detail=detail)
+    check_payload_hash(value)
     return value
