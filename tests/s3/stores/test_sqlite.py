@@ -90,15 +90,27 @@ async def test_a_writer_elsewhere_holds_up_writes_but_not_the_loop_and_not_reads
     blocker = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     write = asyncio.create_task(state.buckets.put(replace(BUCKET, mixed=True)))
+    record = asyncio.create_task(state.objects.put(OBJECT))
     started = time.monotonic()
     await asyncio.sleep(0.05)
     assert await state.buckets.get("one") == BUCKET
     assert time.monotonic() - started < 0.5
     assert not write.done()
+    assert not record.done()
     blocker.execute("COMMIT")
     blocker.close()
     await write
+    await record
+    assert await state.objects.find("one", ["k"]) == {"k": [OBJECT]}
     assert await state.buckets.get("one") == replace(BUCKET, mixed=True)
+    await state.aclose()
+
+
+async def test_the_log_does_not_grow_with_the_writes(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    for number in range(5_000):
+        await state.objects.put(replace(OBJECT, key=f"k{number % 100}"))
+    assert os.stat(tmp_path / "state.db-wal").st_size < 10_000_000  # noqa: ASYNC240
     await state.aclose()
 
 
