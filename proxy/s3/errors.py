@@ -75,6 +75,10 @@ def not_implemented(header: str | None = None, *, detail: Mapping[str, str] | No
     return AwsError("NotImplemented", message, 501, detail=found)
 
 
+def method_not_allowed() -> AwsError:
+    return AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
+
+
 def slow_down(message: str = "Please reduce your request rate.") -> AwsError:
     return AwsError("SlowDown", message, 503)
 

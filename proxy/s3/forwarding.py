@@ -1,0 +1,177 @@
+"""What goes to the store and what comes back: requests built from an operation's own lists of names, answers and
+errors passed on without the store's own names.
+
+Nothing that a client sends goes up unless the operation that serves it names it: stores have parameters and headers
+of their own (MinIO takes ``?x-amz-meta-foo=bar`` for metadata and shows internals for ``?metadata=true``).
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from multidict import CIMultiDict
+
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Headers, Request, Response
+from proxy.aws.xml_codec import XmlError, read_tree
+from proxy.s3.errors import (
+    access_denied,
+    internal_error,
+    method_not_allowed,
+    no_such_bucket,
+    no_such_key,
+    service_unavailable,
+)
+from proxy.s3.gateway import Target
+from proxy.s3.upstream import UpstreamError
+from proxy.stream import read_all
+
+MAX_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes of an answer that is read whole. The longest, a page of 1,000 keys of 1,024 bytes, percent-encoded, has 4 MB."""
+
+_OURS: Final = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "RequestTimeTooSkewed",
+        "AuthorizationHeaderMalformed",
+        "AuthorizationQueryParametersError",
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidSecurity",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "Redirect",
+    }
+)
+"""Errors about the proxy's own credentials and configuration, which a client must not take for its own."""
+
+_DETAIL: Final = ("Key", "BucketName", "UploadId", "VersionId", "ArgumentName", "ArgumentValue", "Condition", "Header")
+"""Members of the store's error documents that are passed on."""
+
+_STORE_WORDS = re.compile(r"minio|seaweedfs|https?://", re.IGNORECASE)
+
+
+def upstream_request(
+    method: str,
+    target: Target,
+    received: Request | None = None,
+    *,
+    query: Mapping[str, str] | None = None,
+    query_names: Iterable[str] = (),
+    headers: Mapping[str, str] | None = None,
+    header_names: Iterable[str] = (),
+    body: bytes = b"",
+) -> Request:
+    """A request to the store: ``query`` and ``headers`` as given, and of the received request the parameters and
+    headers named, where they are there. A sub-resource is a parameter with the value ``""``."""
+    items = list((query or {}).items())
+    sent: CIMultiDict[str] = CIMultiDict(headers or {})
+    if received is not None:
+        items += [(name, value) for name in query_names if (value := received.parameter(name)) is not None]
+        for name in header_names:
+            if name in received.headers:
+                sent[name] = received.headers[name]
+    return Request(method, target.path, render_query(items), sent, body)
+
+
+def render_query(items: Iterable[tuple[str, str]]) -> str:
+    """A query string; a parameter without a value has no ``=``, as some stores want it for sub-resources."""
+    return "&".join(f"{_encode(name)}={_encode(value)}" if value else _encode(name) for name, value in items)
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="-_.~", errors="surrogateescape")
+
+
+def content_md5(body: bytes) -> str:
+    """The Content-MD5 of a document, which stores ask for."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+async def read_answer(answer: Response) -> bytes:
+    """The body of an answer that is not an object.
+
+    Raises:
+        UpstreamError: it is longer than any such answer, or breaks off.
+    """
+    try:
+        return await read_all(answer.body, MAX_ANSWER)
+    except ValueError:
+        await discard(answer)
+        raise UpstreamError("the store's answer is too long") from None
+
+
+async def discard(answer: Response) -> None:
+    """Gives up what is left of an answer."""
+    if not isinstance(answer.body, bytes):
+        await answer.body.aclose()
+
+
+async def expect(answer: Response, target: Target, *statuses: int) -> bytes:
+    """The body of an answer with one of these statuses.
+
+    Raises:
+        AwsError: the store answered something else: its error, as the client may see it.
+    """
+    body = await read_answer(answer)
+    if answer.status in statuses:
+        return body
+    raise error_of(answer.status, body, target)
+
+
+def passed(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:
+    """The headers of an answer of the store that an operation passes on."""
+    return CIMultiDict((name, headers[name]) for name in names if name in headers)
+
+
+def error_of(status: int, body: bytes, target: Target) -> AwsError:
+    """The store's error as the client may see it: its code and message, without its names, ids and hosts."""
+    document = _error_document(body) if body else None
+    if document is None:
+        return _error_without_document(status, target)
+    code = document.findtext("Code") or ""
+    if status < 400 or code in _OURS or not code.isalnum():
+        return service_unavailable() if status != 403 else internal_error()
+    if code.startswith("XMinio"):
+        return AwsError(code.removeprefix("XMinio"), _message(document), status)
+    detail = {name: text for name in _DETAIL if (text := document.findtext(name))}
+    return AwsError(code, _message(document), status, detail=detail)
+
+
+def _message(document: ElementTree.Element) -> str | None:
+    text = document.findtext("Message")
+    return None if text is None or _STORE_WORDS.search(text) else text
+
+
+def _error_document(body: bytes) -> ElementTree.Element | None:
+    try:
+        document = read_tree(body)
+    except XmlError:
+        return None
+    for element in document.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return document if document.tag == "Error" else None
+
+
+def _error_without_document(status: int, target: Target) -> AwsError:
+    """Answers to HEAD have no body; nor have those of a proxy in between, perhaps, or another one."""
+    match status:
+        case 403:
+            return access_denied()
+        case 404:
+            return no_such_key(target.key) if target.key else no_such_bucket(target.bucket)
+        case 405:
+            return method_not_allowed()
+        case 412:
+            return AwsError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
+        case 501:
+            return AwsError("NotImplemented", "The store does not implement this.", 501)
+        case _ if 400 <= status < 500:
+            return AwsError("InvalidRequest", "The store refused the request.", status)
+        case _:
+            return service_unavailable()
