@@ -26,12 +26,12 @@ from proxy.s3.errors import (
     no_such_key,
     service_unavailable,
 )
-from proxy.s3.gateway import Target
+from proxy.s3.gateway import Call, Target
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import read_all
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
-"""Bytes of an answer that is read whole. The longest, a page of 1,000 keys of 1,024 bytes, percent-encoded, has 4 MB."""
+"""Bytes of an answer that is read whole. The longest, 1,000 long keys percent-encoded, has 4 MB."""
 
 _OURS: Final = frozenset(
     {
@@ -122,6 +122,11 @@ async def expect(answer: Response, target: Target, *statuses: int) -> bytes:
     if answer.status in statuses:
         return body
     raise error_of(answer.status, body, target)
+
+
+async def store_error(answer: Response, call: Call) -> AwsError:
+    """The error in an answer that is none of those that the operation knows, as the client may see it."""
+    return error_of(answer.status, await read_answer(answer), call.target)
 
 
 def passed(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:
