@@ -4,7 +4,7 @@ A transform is sans-I/O. Its output must not depend on how its input is cut into
 transform to that.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -57,7 +57,7 @@ class Pipeline:
 class ByteStream(Protocol):
     """Bytes that arrive piece by piece, once. ``aclose`` gives up what is left and frees the connection."""
 
-    def __aiter__(self) -> "ByteStream": ...
+    def __aiter__(self) -> AsyncIterator[Buffer]: ...
 
     async def __anext__(self) -> Buffer: ...
 
@@ -140,6 +140,8 @@ class _Exactly:
             await self._confirm_end()
         if self._left < 0:
             raise ValueError("the body is longer than its length")
+        if not piece and self._ended:
+            raise StopAsyncIteration
         return piece
 
     async def _confirm_end(self) -> None:
