@@ -4,8 +4,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from proxy.stream import Buffer
+from cryptography.utils import Buffer
 
 KEY_SIZE: Final = 32
 NONCE_SIZE: Final = 24

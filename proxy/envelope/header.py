@@ -1,15 +1,35 @@
 """The envelope's header, which lies in the object's user metadata. See FORMAT.md, section 2."""
 
+import binascii
+import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from proxy.envelope.errors import EnvelopeError, UnknownVersion
+from proxy.envelope.keys import ID_SIZE, SALT_SIZE, VERSION, canonical_context
+from proxy.envelope.varint import decode_varint, encode_varint
+
+METADATA_PREFIX: Final = "x-amz-meta-"
 RESERVED_PREFIX: Final = "sse-proxy-"
 """User-metadata names (after ``x-amz-meta-``) that start so belong to the envelope."""
 
-METADATA_PREFIX: Final = "x-amz-meta-"
+ARN_NAME: Final = METADATA_PREFIX + RESERVED_PREFIX + "arn"
+KEY_NAME: Final = METADATA_PREFIX + RESERVED_PREFIX + "key"
+CONTEXT_NAME: Final = METADATA_PREFIX + RESERVED_PREFIX + "context"
+
+COMMITMENT_SIZE: Final = 32
+BUCKET_WRAPPED_SIZE: Final = 72
+RECORD_NONCE_SIZE: Final = 12
+_FIXED_SIZE: Final = 2 + SALT_SIZE + COMMITMENT_SIZE
+_RECORD_SMALLEST: Final = RECORD_NONCE_SIZE + 16
+_MULTIPART_FLAG: Final = 4
+_BUCKET_KEY_FLAG: Final = 8
+_FULL_PREFIX: Final = METADATA_PREFIX + RESERVED_PREFIX
+_EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Mode(StrEnum):
@@ -21,8 +41,19 @@ class Mode(StrEnum):
 
 
 class Layout(Enum):
+    """Whether an object is one stream or several parts."""
+
     SINGLE = "single"
     MULTIPART = "multipart"
+
+
+_MODE_CODES: Final = {Mode.S3: 1, Mode.KMS: 2, Mode.KMS_DSSE: 3}
+_KINDS: Final = {
+    code | flag | bucket_flag: (mode, layout, bool(bucket_flag))
+    for mode, code in _MODE_CODES.items()
+    for layout, flag in ((Layout.SINGLE, 0), (Layout.MULTIPART, _MULTIPART_FLAG))
+    for bucket_flag in (0, _BUCKET_KEY_FLAG)
+}
 
 
 @dataclass(frozen=True)
@@ -41,14 +72,22 @@ class Header:
     commitment: bytes
     """32 bytes that only one data key can have."""
     record: bytes
-    """The sealed record."""
-    context: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The sealed record, with its nonce before it."""
+    context: Mapping[str, str] = field(default_factory=dict)
     """The client's encryption context, without what S3 adds."""
 
     @property
     def object_id(self) -> bytes:
         """Sixteen random bytes: the salt's first."""
-        return self.salt[:16]
+        return self.salt[:ID_SIZE]
+
+    @property
+    def kind(self) -> int:
+        """Mode, layout and whether there is a bucket key, as the byte that the format has for them."""
+        flags = _MULTIPART_FLAG if self.layout is Layout.MULTIPART else 0
+        if self.bucket_wrapped_key is not None:
+            flags |= _BUCKET_KEY_FLAG
+        return _MODE_CODES[self.mode] | flags
 
 
 def is_reserved(name: str) -> bool:
@@ -62,14 +101,116 @@ def encode(header: Header) -> dict[str, str]:
     Raises:
         ValueError: a field has not its form.
     """
-    raise NotImplementedError
+    if not _is_arn(header.key_arn):
+        raise ValueError("a key ARN is printable ASCII")
+    if len(header.salt) != SALT_SIZE or len(header.commitment) != COMMITMENT_SIZE:
+        raise ValueError("salt and commitment have 32 bytes")
+    bucket_wrapped = header.bucket_wrapped_key
+    if bucket_wrapped is not None and len(bucket_wrapped) != BUCKET_WRAPPED_SIZE:
+        raise ValueError("a data key under a bucket key has 72 bytes")
+    value = b"".join(
+        (
+            bytes((VERSION, header.kind)),
+            header.salt,
+            header.commitment,
+            encode_varint(len(header.wrapped_key)),
+            header.wrapped_key,
+            bucket_wrapped or b"",
+            header.record,
+        )
+    )
+    metadata = {ARN_NAME: header.key_arn, KEY_NAME: urlsafe_b64encode(value).rstrip(b"=").decode()}
+    if header.context:
+        metadata[CONTEXT_NAME] = b64encode(canonical_context(header.context)).decode()
+    return metadata
 
 
 def decode(headers: Mapping[str, str]) -> Header | None:
     """The header among an object's header fields, or None if there is not one reserved name among them.
 
+    ``headers`` may be a multi-dictionary; its names are compared without regard to case.
+
     Raises:
         EnvelopeError: it is damaged.
         UnknownVersion: it is of a later version.
     """
-    raise NotImplementedError
+    fields = [(name.lower(), value) for name, value in headers.items() if is_reserved_field(name)]
+    if not fields:
+        return None
+    metadata = dict(fields)
+    value = _decode_base64(metadata.get(KEY_NAME, "").translate(_FROM_URLSAFE), strict_padding=False)
+    if not value:
+        raise EnvelopeError("the header has no key")
+    if value[0] != VERSION:
+        raise UnknownVersion(f"the object is of version {value[0]} of the format, which is not known here")
+    if len(fields) != len(metadata) or not metadata.keys() <= _NAMES:
+        raise EnvelopeError("the header has a name twice or one too many")
+    arn = metadata.get(ARN_NAME, "")
+    if not _is_arn(arn):
+        raise EnvelopeError("the header has no key ARN")
+    return _parse(value, arn, _parse_context(metadata.get(CONTEXT_NAME)))
+
+
+def is_reserved_field(name: str) -> bool:
+    """Whether a header field's name, in any case, is that of reserved user metadata."""
+    # Most names differ in their first letters or length, and every answer's names pass through here.
+    return name[: len(_FULL_PREFIX)].lower() == _FULL_PREFIX
+
+
+def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
+    kind = _KINDS.get(value[1]) if len(value) > _FIXED_SIZE else None
+    if kind is None:
+        raise EnvelopeError("the header is damaged")
+    mode, layout, has_bucket_key = kind
+    size, position = decode_varint(value, _FIXED_SIZE)
+    wrapped_end = position + size
+    record_start = wrapped_end + (BUCKET_WRAPPED_SIZE if has_bucket_key else 0)
+    if not size or len(value) < record_start + _RECORD_SMALLEST:
+        raise EnvelopeError("the header is cut short")
+    return Header(
+        mode=mode,
+        layout=layout,
+        key_arn=arn,
+        wrapped_key=value[position:wrapped_end],
+        bucket_wrapped_key=value[wrapped_end:record_start] if has_bucket_key else None,
+        salt=value[2 : 2 + SALT_SIZE],
+        commitment=value[2 + SALT_SIZE : _FIXED_SIZE],
+        record=value[record_start:],
+        context=context,
+    )
+
+
+def _parse_context(value: str | None) -> Mapping[str, str]:
+    if value is None:
+        return _EMPTY
+    data = _decode_base64(value, strict_padding=True)
+    try:
+        context = json.loads(data)
+        if not isinstance(context, dict) or not all(isinstance(item, str) for item in context.values()):
+            raise EnvelopeError("the encryption context is not a map of strings")
+        if not context or canonical_context(context) != data:
+            raise EnvelopeError("the encryption context is not in its canonical form")
+    except (ValueError, RecursionError):
+        raise EnvelopeError("the encryption context is not JSON") from None
+    return MappingProxyType(context)
+
+
+def _decode_base64(value: str, *, strict_padding: bool) -> bytes:
+    """Base64 in its one right spelling: nothing foreign in it, and the bits that no byte needs are zero."""
+    padded = value if strict_padding else value + "=" * (-len(value) % 4)
+    try:
+        data = binascii.a2b_base64(padded, strict_mode=True)
+    except ValueError:
+        raise EnvelopeError("the header is not base64") from None
+    if b64encode(data) != padded.encode():
+        raise EnvelopeError("the header is not canonical base64")
+    return data
+
+
+def _is_arn(value: str) -> bool:
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+_NAMES: Final = frozenset((ARN_NAME, KEY_NAME, CONTEXT_NAME))
+# "+" and "/" do not belong to the URL-safe alphabet: they become what no alphabet has.
+_FROM_URLSAFE: Final = {ord("-"): "+", ord("_"): "/", ord("+"): "!", ord("/"): "!", ord("="): "!"}

@@ -1,14 +1,21 @@
 """Version 1 of the envelope: sealing, unlocking and opening objects. See FORMAT.md."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from proxy.envelope import footer as footers
+from proxy.envelope import keys
+from proxy.envelope import record as records
 from proxy.envelope.digests import NO_DIGESTS, Digests
-from proxy.envelope.header import Header, Mode
-from proxy.envelope.parts import PartsTable
-from proxy.envelope.ranges import PartsPlan, Window
-from proxy.envelope.segments import Opener, Sealer
+from proxy.envelope.errors import EnvelopeError
+from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode
+from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
+from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_size
+from proxy.envelope.record import Record
+from proxy.envelope.segments import Expect, Opener, Sealer, Section, Segments, Skip, new_stream
+from proxy.stream import Buffer
+from proxy.xaes import NONCE_SIZE
 
 Random = Callable[[int], bytes]
 """Gives so many random bytes, as ``os.urandom`` does."""
@@ -22,7 +29,7 @@ class Wrapping:
     key_arn: str
     wrapped_key: bytes
     """The KMS ciphertext blob: of the data key or, with ``bucket_key``, of that."""
-    context: Mapping[str, str] = MappingProxyType({})
+    context: Mapping[str, str] = field(default_factory=dict)
     """The client's encryption context, without what S3 adds."""
     bucket_key: bytes | None = field(default=None, repr=False)
     """The S3 Bucket Key in the clear (32 bytes), if the data key is to be wrapped under one."""
@@ -63,7 +70,12 @@ def seal_single(
     Raises:
         ValueError: an argument has not its form.
     """
-    raise NotImplementedError
+    stored_size(plaintext_size)
+    salt = random(keys.SALT_SIZE)
+    header = _new_header(data_key, wrapping, Layout.SINGLE, Record(plaintext_size, digests), salt, random)
+    bound = keys.binding(header.object_id, 0, keys.NO_ATTEMPT, plaintext_size)
+    seal_footer = _footer_sealer(data_key, salt, bound, footer) if plaintext_size > FOOTER_THRESHOLD else None
+    return header, Sealer(new_stream(data_key, salt, bound, plaintext_size), footer=seal_footer)
 
 
 def new_multipart(
@@ -79,7 +91,8 @@ def new_multipart(
     Raises:
         ValueError: an argument has not its form.
     """
-    raise NotImplementedError
+    record = Record(checksum_algorithm=checksum_algorithm, checksum_type=checksum_type)
+    return _new_header(data_key, wrapping, Layout.MULTIPART, record, random(keys.SALT_SIZE), random)
 
 
 def unwrap_with_bucket_key(header: Header, bucket_key: bytes, object_arn: str) -> bytes:
@@ -88,7 +101,9 @@ def unwrap_with_bucket_key(header: Header, bucket_key: bytes, object_arn: str) -
     Raises:
         EnvelopeError: it is not under this bucket key, or not the object with this ARN.
     """
-    raise NotImplementedError
+    if header.bucket_wrapped_key is None:
+        raise EnvelopeError("the object uses no bucket key")
+    return keys.unwrap(bucket_key, header.bucket_wrapped_key, object_arn, header.object_id, header.context)
 
 
 def unlock(header: Header, data_key: bytes) -> Unlocked:
@@ -97,7 +112,16 @@ def unlock(header: Header, data_key: bytes) -> Unlocked:
     Raises:
         EnvelopeError: the key is not this object's, or the header was tampered with.
     """
-    raise NotImplementedError
+    content = _open_record(header, data_key)[1]
+    record = records.decode(content, header.layout)
+    return Unlocked(
+        header,
+        data_key,
+        record.plaintext_size,
+        record.digests,
+        record.checksum_algorithm,
+        record.checksum_type,
+    )
 
 
 def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Random) -> Header:
@@ -106,7 +130,9 @@ def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Rando
     Raises:
         EnvelopeError: as ``unlock``.
     """
-    raise NotImplementedError
+    record_key, content = _open_record(header, data_key)
+    bare = _wrapped_header(data_key, wrapping, header.layout, header.salt, header.commitment, random)
+    return _with_record(bare, record_key, content, random)
 
 
 def seal_part(
@@ -122,37 +148,158 @@ def seal_part(
     Raises:
         ValueError: an argument has not its form, or the object is a single PUT.
     """
-    raise NotImplementedError
+    if unlocked.header.layout is not Layout.MULTIPART:
+        raise ValueError("a single PUT has no parts")
+    if not 1 <= number <= LARGEST_NUMBER:
+        raise ValueError("part numbers are from 1 to 10,000")
+    stored_size(plaintext_size)
+    salt = random(keys.SALT_SIZE)
+    bound = _part_binding(unlocked, number, plaintext_size, salt)
+    return Sealer(
+        new_stream(unlocked.data_key, salt, bound, plaintext_size),
+        make_frame(number, plaintext_size, salt),
+        _footer_sealer(unlocked.data_key, salt, bound, footer),
+    )
 
 
 def open_single(unlocked: Unlocked) -> Opener:
-    """The opener of a whole body."""
-    raise NotImplementedError
+    """The opener of a whole body, its footer included. Raises ValueError for a multipart object."""
+    size = _single_size(unlocked)
+    salt = unlocked.header.salt
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
+    stream = new_stream(unlocked.data_key, salt, bound, size)
+    check = _footer_checker(unlocked.data_key, salt, bound) if size > FOOTER_THRESHOLD else None
+    return Opener((Expect(stream.header), Segments(stream, 0, stream.last, check)), 0, size)
 
 
 def open_range(unlocked: Unlocked, window: Window) -> Opener:
-    """The opener of a range of a single PUT; ``ranges.window`` makes the window."""
-    raise NotImplementedError
+    """The opener of a range of a single PUT; ``ranges.window`` makes the window.
+
+    The footer is not looked at, even where it lies within the window. Raises ValueError for a multipart object.
+    """
+    size = _single_size(unlocked)
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
+    stream = new_stream(unlocked.data_key, unlocked.header.salt, bound, size)
+    sections: list[Section] = [Skip(window.lead)]
+    if not window.first_segment:
+        sections.append(Expect(stream.header))
+    sections.append(Segments(stream, window.first_segment, window.last_segment))
+    sections.append(Skip(window.trail))
+    return Opener(sections, window.skip, window.length)
 
 
 def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Opener:
-    """The opener of a multipart object or a range of it; ``table`` must have been verified with ``parts.verify``."""
-    raise NotImplementedError
+    """The opener of a multipart object or a range of it; ``table`` must come from ``parts.verify``.
+
+    Raises:
+        EnvelopeError: the table is another object's.
+        ValueError: the table was not verified.
+    """
+    if not table.verified:
+        raise ValueError("the table of parts was not verified")
+    if table.object_id != unlocked.header.object_id:
+        raise EnvelopeError("the table of parts is another object's")
+    return Opener(_part_sections(unlocked, table, plan), plan.skip, plan.length)
 
 
-def open_footer(unlocked: Unlocked, data: bytes) -> Digests:
+def open_footer(unlocked: Unlocked, data: Buffer) -> Digests:
     """What the footer of a single PUT says; ``ranges.footer_range`` says where it lies.
 
     Raises:
         EnvelopeError: it is damaged or another object's.
     """
-    raise NotImplementedError
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, _single_size(unlocked))
+    return footers.open_(unlocked.data_key, unlocked.header.salt, bound, data)
 
 
-def open_part_footer(unlocked: Unlocked, number: int, size: int, salt: bytes, data: bytes) -> Digests:
+def open_part_footer(unlocked: Unlocked, number: int, size: int, salt: bytes, data: Buffer) -> Digests:
     """What the footer of a part says.
 
     Raises:
         EnvelopeError: it is damaged or another part's.
     """
-    raise NotImplementedError
+    return footers.open_(unlocked.data_key, salt, _part_binding(unlocked, number, size, salt), data)
+
+
+def _new_header(
+    data_key: bytes, wrapping: Wrapping, layout: Layout, record: Record, salt: bytes, random: Random
+) -> Header:
+    commitment, record_key = keys.head_keys(data_key, salt)
+    bare = _wrapped_header(data_key, wrapping, layout, salt, commitment, random)
+    return _with_record(bare, record_key, records.encode(record), random)
+
+
+def _wrapped_header(
+    data_key: bytes, wrapping: Wrapping, layout: Layout, salt: bytes, commitment: bytes, random: Random
+) -> Header:
+    """A header that lacks nothing but its record."""
+    bucket_wrapped = None
+    if wrapping.bucket_key is not None:
+        object_id = salt[: keys.ID_SIZE]
+        bucket_wrapped = keys.wrap(
+            wrapping.bucket_key, data_key, wrapping.object_arn, object_id, wrapping.context, random(NONCE_SIZE)
+        )
+    return Header(
+        mode=wrapping.mode,
+        layout=layout,
+        key_arn=wrapping.key_arn,
+        wrapped_key=wrapping.wrapped_key,
+        bucket_wrapped_key=bucket_wrapped,
+        salt=salt,
+        commitment=commitment,
+        record=b"",
+        context=wrapping.context,
+    )
+
+
+def _with_record(header: Header, record_key: bytes, content: bytes, random: Random) -> Header:
+    sealed = records.seal(record_key, random(RECORD_NONCE_SIZE), content, _record_binding(header))
+    return replace(header, record=sealed)
+
+
+def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
+    """The record's key and its content, after the commitment was found right."""
+    if len(data_key) != keys.DATA_KEY_SIZE:
+        raise EnvelopeError("the data key has not its size")
+    commitment, record_key = keys.head_keys(data_key, header.salt)
+    if not hmac.compare_digest(commitment, header.commitment):
+        raise EnvelopeError("the data key is not this object's")
+    return record_key, records.open_(record_key, header.record, _record_binding(header))
+
+
+def _record_binding(header: Header) -> bytes:
+    return records.binding(header.kind, header.salt, header.key_arn, keys.canonical_context(header.context))
+
+
+def _single_size(unlocked: Unlocked) -> int:
+    if unlocked.plaintext_size is None:
+        raise ValueError("a multipart object is opened by its parts")
+    return unlocked.plaintext_size
+
+
+def _part_binding(unlocked: Unlocked, number: int, size: int, salt: bytes) -> bytes:
+    return keys.binding(unlocked.header.object_id, number, salt[: keys.ID_SIZE], size)
+
+
+def _footer_sealer(
+    data_key: bytes, salt: bytes, bound: bytes, content: Callable[[], Digests] | None
+) -> Callable[[], bytes]:
+    return lambda: footers.seal(data_key, salt, bound, NO_DIGESTS if content is None else content())
+
+
+def _footer_checker(data_key: bytes, salt: bytes, bound: bytes) -> Callable[[Buffer], object]:
+    return lambda data: footers.open_(data_key, salt, bound, data)
+
+
+def _part_sections(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Iterator[Section]:
+    for index in range(plan.first_part, plan.last_part + 1):
+        part = table.parts[index]
+        bound = _part_binding(unlocked, part.number, part.size, part.salt)
+        stream = new_stream(unlocked.data_key, part.salt, bound, part.size)
+        first = plan.first_segment if index == plan.first_part else 0
+        if not first:
+            yield Expect(make_frame(part.number, part.size, part.salt) + stream.header)
+        if index < plan.last_part or plan.whole:
+            yield Segments(stream, first, stream.last, _footer_checker(unlocked.data_key, part.salt, bound))
+        else:
+            yield Segments(stream, first, plan.last_segment)

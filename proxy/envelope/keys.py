@@ -1,0 +1,94 @@
+"""Key separation: every key that is derived from a data key, and what each is bound to. See FORMAT.md, section 1."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from proxy import xaes
+from proxy.envelope.errors import EnvelopeError
+
+VERSION: Final = 1
+ALGORITHM: Final = 1
+"""AES256-GCM-HKDF-SHA256 in segments of 65,536 bytes."""
+
+DATA_KEY_SIZE: Final = 32
+SALT_SIZE: Final = 32
+ID_SIZE: Final = 16
+PREFIX_SIZE: Final = 7
+NO_ATTEMPT: Final = bytes(ID_SIZE)
+"""The attempt id of a single PUT."""
+
+BODY_LABEL: Final = b"sse-proxy/1 body"
+HEAD_LABEL: Final = b"sse-proxy/1 head"
+FOOT_LABEL: Final = b"sse-proxy/1 foot"
+PART_LABEL: Final = b"sse-proxy/1 part"
+WRAP_LABEL: Final = b"sse-proxy/1 wrap"
+# All labels have one length and no two are equal, so none is the beginning of another.
+
+_FORMAT: Final = bytes((VERSION, ALGORITHM))
+_HASH: Final = SHA256()
+
+
+def derive(data_key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+    """HKDF-SHA256 (RFC 5869). Raises ValueError unless the data key has 32 bytes."""
+    if len(data_key) != DATA_KEY_SIZE:
+        raise ValueError("a data key has 32 bytes")
+    return HKDF(_HASH, size, salt, info).derive(data_key)
+
+
+def binding(object_id: bytes, number: int, attempt: bytes, size: int) -> bytes:
+    """What a stream and its footer are bound to: 46 bytes. ``number`` is 0 for a single PUT, ``size`` plaintext."""
+    return b"".join((_FORMAT, object_id, number.to_bytes(4, "big"), attempt, size.to_bytes(8, "big")))
+
+
+def head_keys(data_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """The commitment to the data key and the key of the record, 32 bytes each."""
+    output = derive(data_key, salt, HEAD_LABEL + _FORMAT, 64)
+    return output[:32], output[32:]
+
+
+def table_key(data_key: bytes, salt: bytes) -> bytes:
+    """The key of the MAC over an object's table of parts; ``salt`` is the header's."""
+    return derive(data_key, salt, PART_LABEL + _FORMAT, 32)
+
+
+def canonical_context(context: Mapping[str, str]) -> bytes:
+    """The client's encryption context as bytes that are always the same: nothing for an empty one, else JSON with the
+    names sorted by code points, without white space, in UTF-8.
+
+    Raises:
+        ValueError: it holds something that is not Unicode text.
+    """
+    if not context:
+        return b""
+    return json.dumps(dict(context), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def wrap(
+    bucket_key: bytes, data_key: bytes, object_arn: str, object_id: bytes, context: Mapping[str, str], nonce: bytes
+) -> bytes:
+    """The data key under an S3 Bucket Key: 72 bytes, of which ``nonce`` (24 random bytes) is the beginning."""
+    bound = _wrap_binding(object_arn, object_id, context)
+    return nonce + xaes.seal(bucket_key, nonce, data_key, bound)
+
+
+def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes, context: Mapping[str, str]) -> bytes:
+    """The data key that ``wrap`` has wrapped.
+
+    Raises:
+        EnvelopeError: another bucket key, object ARN, object id or context, or it was tampered with.
+    """
+    nonce, ciphertext = wrapped[: xaes.NONCE_SIZE], wrapped[xaes.NONCE_SIZE :]
+    try:
+        return xaes.open_(bucket_key, nonce, ciphertext, _wrap_binding(object_arn, object_id, context))
+    except InvalidTag:
+        raise EnvelopeError("the data key is not wrapped for this object under this bucket key") from None
+
+
+def _wrap_binding(object_arn: str, object_id: bytes, context: Mapping[str, str]) -> bytes:
+    arn = object_arn.encode("utf-8", "surrogateescape")
+    return b"".join((WRAP_LABEL, _FORMAT, object_id, len(arn).to_bytes(2, "big"), arn, canonical_context(context)))
