@@ -68,22 +68,32 @@ Body = bytes | ByteStream
 """The body of a message: whole, or a stream that is read once."""
 
 
-async def pump(source: ByteStream, transform: Transform) -> AsyncGenerator[Buffer, None]:
+async def pump(source: Body, transform: Transform) -> AsyncGenerator[Buffer, None]:
     """Feeds ``source`` through ``transform`` and yields what comes out, never an empty piece.
 
     Errors of either side are raised where the consumer reads; the output then ends short. The source is closed when
     the output ends, fails or is closed.
     """
-    try:
-        async for data in source:
-            ready = transform.update(data)
-            if ready:
-                yield ready
-        last = transform.finalize()
-        if last:
-            yield last
-    finally:
-        await source.aclose()
+    if isinstance(source, bytes):
+        ready = transform.update(source)
+        if ready:
+            yield ready
+    else:
+        try:
+            async for data in source:
+                ready = transform.update(data)
+                if ready:
+                    yield ready
+        finally:
+            await source.aclose()
+    last = transform.finalize()
+    if last:
+        yield last
+
+
+async def transformed(source: Body, transform: Transform) -> bytes:
+    """All that comes out of ``transform``; whoever calls this knows that it is not much."""
+    return b"".join([piece async for piece in pump(source, transform)])
 
 
 async def started(stream: ByteStream) -> ByteStream:

@@ -1,0 +1,59 @@
+"""Data keys of objects: asked of the key service for a new object, and unwrapped again for an existing one.
+
+The encryption context is S3's own: the object's ARN or, with an S3 Bucket Key, the bucket's, beside the client's pairs.
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
+"""
+
+from proxy.aws.credentials import Caller, CallOrigin
+from proxy.envelope import v1
+from proxy.envelope.header import Header, Mode
+from proxy.envelope.v1 import Wrapping
+from proxy.kms.provider import S3_OWNED_KEY
+from proxy.s3.gateway import Gateway, Target
+from proxy.s3.sse import Choice, full_context
+from proxy.s3.state import BucketRecord
+
+
+async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, choice: Choice) -> tuple[bytes, Wrapping]:
+    """A fresh data key for an object and how it is wrapped.
+
+    Raises:
+        KmsError: the key service refuses or fails.
+    """
+    place = Target(target.bucket) if choice.bucket_key else target
+    context = full_context(choice.context, place.arn)
+    made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
+    if not choice.bucket_key:
+        return made.plaintext, Wrapping(choice.mode, made.key_arn, made.wrapped, choice.context)
+    wrapping = Wrapping(
+        choice.mode,
+        made.key_arn,
+        made.wrapped,
+        choice.context,
+        bucket_key=made.plaintext,
+        object_arn=target.arn,
+    )
+    return gateway.random(32), wrapping
+
+
+async def data_key_of(gateway: Gateway, origin: CallOrigin, target: Target, header: Header) -> bytes:
+    """The data key of an existing object, or of an upload under way.
+
+    Raises:
+        KmsError: the key service refuses or fails.
+        EnvelopeError: the wrap under the S3 Bucket Key is not this object's.
+    """
+    with_bucket_key = header.bucket_wrapped_key is not None
+    place = Target(target.bucket) if with_bucket_key else target
+    context = full_context(header.context, place.arn)
+    key_id = S3_OWNED_KEY if header.mode is Mode.S3 else header.key_arn
+    plaintext = await gateway.keys.decrypt(origin, key_id, header.wrapped_key, context)
+    if with_bucket_key:
+        return v1.unwrap_with_bucket_key(header, plaintext, target.arn)
+    return plaintext
+
+
+def service_origin(bucket: BucketRecord) -> CallOrigin:
+    """S3 itself as the caller, for what it does with the key that it owns."""
+    caller = Caller(bucket.account, f"arn:aws:iam::{bucket.account}:root", bucket.account, "")
+    return CallOrigin(caller, bucket.region, via_service=f"s3.{bucket.region}.amazonaws.com")

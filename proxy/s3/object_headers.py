@@ -1,0 +1,132 @@
+"""The header fields of objects: which of a request go up with an object, and which of the store's come back.
+
+Nothing passes that is not named here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from multidict import CIMultiDict
+
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Headers
+from proxy.envelope.header import METADATA_PREFIX, is_reserved
+from proxy.s3.errors import invalid_argument, metadata_too_large, not_implemented
+from proxy.s3.payload import stored_content_encoding
+
+SYSTEM_HEADERS: Final = (
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Language",
+    "Content-Type",
+    "Expires",
+    "x-amz-website-redirect-location",
+)
+"""System-defined metadata that goes up and comes back as it is; Content-Encoding loses ``aws-chunked``."""
+
+_WRITE_HEADERS: Final = (
+    *SYSTEM_HEADERS,
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+)
+
+READ_HEADERS: Final = (
+    *SYSTEM_HEADERS,
+    "Content-Encoding",
+    "Last-Modified",
+    "x-amz-delete-marker",
+    "x-amz-expiration",
+    "x-amz-missing-meta",
+    "x-amz-mp-parts-count",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-replication-status",
+    "x-amz-restore",
+    "x-amz-storage-class",
+    "x-amz-tagging-count",
+    "x-amz-version-id",
+)
+"""What GetObject and HeadObject pass back."""
+
+DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
+"""What S3 stores where a client names no Content-Type."""
+
+USER_METADATA_LIMIT: Final = 2048
+"""Bytes of a client's user metadata, names (after ``x-amz-meta-``) and values, as on AWS."""
+
+_GRANTS: Final = "x-amz-grant-"
+_HARMLESS_ACLS: Final = ("private", "bucket-owner-full-control")
+
+
+def to_store(headers: Headers) -> CIMultiDict[str]:
+    """The fields of a new object that go up: system headers, user metadata, storage class, tags and lock.
+
+    Raises:
+        AwsError: MetadataTooLarge; AccessControlListNotSupported; InvalidArgument for a name that the envelope owns.
+    """
+    _refuse_acl(headers)
+    found = pick(headers, _WRITE_HEADERS)
+    found.setdefault("Content-Type", DEFAULT_CONTENT_TYPE)
+    encoding = stored_content_encoding(headers.get("Content-Encoding"))
+    if encoding:
+        found["Content-Encoding"] = encoding
+    metadata = user_metadata(headers)
+    for name in metadata:
+        if is_reserved(name):
+            raise invalid_argument("The metadata name is reserved.", name, metadata[name])
+    size = sum(
+        len(name) - len(METADATA_PREFIX) + len(value.encode("utf-8", "surrogateescape"))
+        for name, value in metadata.items()
+    )
+    if size > USER_METADATA_LIMIT:
+        raise metadata_too_large(size, USER_METADATA_LIMIT)
+    found.extend(metadata)
+    return found
+
+
+def add_envelope(headers: CIMultiDict[str], envelope: Mapping[str, str], store_limit: int) -> None:
+    """Puts the envelope's metadata beside the client's.
+
+    Raises:
+        AwsError: MetadataTooLarge, when the store would not take them together.
+    """
+    headers.update(envelope)
+    size = sum(
+        len(name) + len(value.encode("utf-8", "surrogateescape"))
+        for name, value in headers.items()
+        if name.lower().startswith(METADATA_PREFIX)
+    )
+    if size > store_limit:
+        raise metadata_too_large(size, store_limit)
+
+
+def from_store(headers: Headers) -> CIMultiDict[str]:
+    """The fields of an object that a client sees: without the envelope's."""
+    found = pick(headers, READ_HEADERS)
+    for name, value in headers.items():
+        if name.lower().startswith(METADATA_PREFIX) and not is_reserved(name):
+            found.add(name.lower(), value)
+    return found
+
+
+def pick(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:
+    """The named fields that are there."""
+    return CIMultiDict({name: headers[name] for name in names if name in headers})
+
+
+def user_metadata(headers: Headers) -> dict[str, str]:
+    """The ``x-amz-meta-`` fields, by their names in lower case."""
+    return {name.lower(): value for name, value in headers.items() if name.lower().startswith(METADATA_PREFIX)}
+
+
+def _refuse_acl(headers: Headers) -> None:
+    """Buckets here have their ACLs disabled (BucketOwnerEnforced), which is AWS's default since 2023."""
+    acl = headers.get("x-amz-acl")
+    if (acl is not None and acl not in _HARMLESS_ACLS) or any(name.lower().startswith(_GRANTS) for name in headers):
+        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+    if "x-amz-write-offset-bytes" in headers:
+        raise not_implemented("x-amz-write-offset-bytes")

@@ -1,0 +1,215 @@
+"""Objects as the store holds them: what an answer of the store says of one, with the plaintext's size and the ETag
+that clients see.
+
+Every reader of objects goes through ``describe``: GetObject, HeadObject, and listings for what they can't tell alone.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from proxy.aws.message import Headers, Request
+from proxy.envelope import header as envelope_header
+from proxy.envelope import parts, ranges, v1
+from proxy.envelope.digests import NO_DIGESTS, Digests
+from proxy.envelope.errors import EnvelopeError
+from proxy.envelope.header import Header, Layout, Mode
+from proxy.envelope.parts import PartsTable
+from proxy.envelope.v1 import Unlocked
+from proxy.s3 import etag as etags
+from proxy.s3 import part_walk
+from proxy.s3.data_keys import data_key_of, service_origin
+from proxy.s3.gateway import Gateway, Target
+from proxy.s3.state import BucketRecord, ObjectRecord
+from proxy.s3.store_reads import discard, read_stored
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object that is in the store now."""
+
+    header: Header | None
+    """None for a directory marker, and for a plaintext object of a mixed bucket."""
+    upstream_etag: str
+    stored_size: int
+    size: int
+    """Plaintext bytes."""
+    etag: str
+    """What clients see."""
+    record: ObjectRecord | None
+    version: str = ""
+    """The query that names its version, where the store told one."""
+    sizes: Sequence[int] = ()
+    """Of the parts of a multipart object, in order; not authenticated yet."""
+
+    @property
+    def multipart(self) -> bool:
+        return self.header is not None and self.header.layout is Layout.MULTIPART
+
+
+async def describe(
+    gateway: Gateway,
+    bucket: BucketRecord,
+    key: str,
+    headers: Headers,
+    stored_size: int,
+    records: Sequence[ObjectRecord],
+) -> StoredObject:
+    """What the store's answer to GET or HEAD says of an object; ``stored_size`` is that of the whole object.
+
+    Raises:
+        EnvelopeError: the object is damaged, or has no envelope where it must have one.
+    """
+    header = envelope_header.decode(headers)
+    upstream_etag = headers.get("ETag", "")
+    version = version_query(headers.get("x-amz-version-id"))
+    if header is None:
+        return await _without_envelope(gateway, bucket, key, upstream_etag, stored_size, records)
+    record = next((row for row in records if row.object_id == header.object_id), None)
+    target = Target(bucket.name, key)
+    if header.layout is Layout.MULTIPART:
+        if record is not None and record.upstream_etag != upstream_etag:
+            record = replace(record, upstream_etag=upstream_etag, etag=upstream_etag)
+            await gateway.objects.put(record)
+        return await _multipart(gateway, target, header, upstream_etag, stored_size, version, record)
+    try:
+        size = ranges.plaintext_size(stored_size)
+    except ValueError as error:
+        raise EnvelopeError(str(error)) from error
+    needs_record = bucket.mixed or (header.mode is Mode.S3 and gateway.settings.md5_etags)
+    if needs_record and (record is None or record.upstream_etag != upstream_etag):
+        record = await _put_on_record(gateway, bucket, target, header, upstream_etag, size, version)
+    shown = etags.to_client(upstream_etag, record)
+    return StoredObject(header, upstream_etag, stored_size, size, shown, record, version)
+
+
+async def _without_envelope(
+    gateway: Gateway,
+    bucket: BucketRecord,
+    key: str,
+    upstream_etag: str,
+    stored_size: int,
+    records: Sequence[ObjectRecord],
+) -> StoredObject:
+    marker = key.endswith("/") and stored_size == 0
+    if not marker:
+        if not bucket.mixed:
+            raise EnvelopeError("the object has no envelope")
+        if any(row.object_id for row in records):
+            raise EnvelopeError("the object was written encrypted and now lies there as plaintext")
+        if not any(row.upstream_etag == upstream_etag for row in records):
+            now = gateway.clock()
+            record = ObjectRecord(bucket.name, key, b"", upstream_etag, stored_size, upstream_etag, b"", now)
+            await gateway.objects.put(record)
+    return StoredObject(None, upstream_etag, stored_size, stored_size, upstream_etag, None)
+
+
+async def _multipart(
+    gateway: Gateway,
+    target: Target,
+    header: Header,
+    upstream_etag: str,
+    stored_size: int,
+    version: str,
+    record: ObjectRecord | None,
+) -> StoredObject:
+    if record is not None and record.parts:
+        sizes = parts.decode(record.parts).sizes
+        if sum(map(ranges.part_stored_size, sizes)) == stored_size:
+            return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
+        logger.warning("the table of parts of %s is not of the object in the store", target.arn)
+    walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version)
+    sizes = [part.size for part in walked]
+    now = gateway.clock()
+    record = ObjectRecord(
+        target.bucket, target.key, header.object_id, upstream_etag, sum(sizes), upstream_etag, b"", now
+    )
+    await gateway.objects.put(record)
+    return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
+
+
+async def _put_on_record(
+    gateway: Gateway, bucket: BucketRecord, target: Target, header: Header, upstream_etag: str, size: int, version: str
+) -> ObjectRecord:
+    """Records a single PUT whose record is missing: the process ended in between, or the state store was lost."""
+    shown: str | None = None
+    if header.mode is Mode.S3:
+        data_key = await data_key_of(gateway, service_origin(bucket), target, header)
+        unlocked = v1.unlock(header, data_key)
+        md5 = unlocked.digests.md5
+        if md5 is None and ranges.footer_range(size) is not None:
+            md5 = (await footer_of(gateway, target, unlocked, size, upstream_etag, version)).md5
+        shown = f'"{md5.hex()}"' if md5 is not None else None
+    now = gateway.clock()
+    record = ObjectRecord(target.bucket, target.key, header.object_id, upstream_etag, size, shown, b"", now)
+    await gateway.objects.put(record)
+    return record
+
+
+async def footer_of(
+    gateway: Gateway, target: Target, unlocked: Unlocked, size: int, upstream_etag: str, version: str
+) -> Digests:
+    """What is known of a single PUT's plaintext since its end only.
+
+    Raises:
+        EnvelopeError: the footer is damaged.
+        UpstreamError: the object was replaced meanwhile.
+    """
+    wanted = ranges.footer_range(size)
+    if wanted is None:
+        return NO_DIGESTS
+    return v1.open_footer(unlocked, await read_stored(gateway, target, wanted, upstream_etag, version))
+
+
+def version_query(version_id: str | None) -> str:
+    """The query that names a version of an object; nothing where the store told none."""
+    return f"versionId={quote(version_id, safe='')}" if version_id else ""
+
+
+async def table_of_parts(
+    gateway: Gateway, target: Target, stored: StoredObject, header: Header, data_key: bytes
+) -> PartsTable:
+    """The authenticated table of parts of a multipart object; rebuilt from the object where there is none on record.
+
+    Raises:
+        EnvelopeError: the table is not this object's.
+    """
+    if stored.record is not None and stored.record.parts:
+        return parts.verify(stored.record.parts, header, data_key)
+    logger.warning(
+        "the table of parts of %s is rebuilt from the object: that no part is missing, and none an earlier attempt, "
+        "cannot be proved",
+        target.arn,
+    )
+    walked = await part_walk.walk(gateway, target, stored.upstream_etag, stored.stored_size, stored.version)
+    table = PartsTable(header.object_id, walked)
+    if stored.record is not None:
+        await gateway.objects.put(replace(stored.record, parts=parts.encode(table, header, data_key)))
+    return table
+
+
+async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+    """The completed record of an object that a listing cannot tell the size or ETag of, by asking the store.
+
+    None where the object is gone, damaged, or needs no record.
+    """
+    target = Target(bucket.name, key)
+    answer = await gateway.upstream.send(Request("HEAD", target.path))
+    await discard(answer)
+    if answer.status != 200:
+        return None
+    records = (await gateway.objects.find(bucket.name, [key])).get(key, [])
+    try:
+        size = int(answer.headers.get("Content-Length", ""))
+        stored = await describe(gateway, bucket, key, answer.headers, size, records)
+    except (EnvelopeError, ValueError) as error:
+        logger.error("%s does not verify: %s", target.arn, error)
+        return None
+    now = gateway.clock()
+    object_id = stored.header.object_id if stored.header else b""
+    return stored.record or ObjectRecord(
+        bucket.name, key, object_id, stored.upstream_etag, stored.size, stored.etag, b"", now
+    )

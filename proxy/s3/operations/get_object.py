@@ -1,0 +1,195 @@
+"""GetObject: the object or one range of it, decrypted as it streams.
+
+What to ask of the store is planned before anything is known of the object but the key's records, so that a range
+costs one upstream request. An answer that does not hold what is wanted (the object was replaced, or its record is
+missing) is given up, and the store is asked once more with what that answer said.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from multidict import CIMultiDict
+
+from proxy.aws.message import Request, Response
+from proxy.envelope import parts, ranges, v1
+from proxy.envelope.parts import PartsTable
+from proxy.envelope.ranges import PartsPlan, Window
+from proxy.envelope.segments import Opener
+from proxy.envelope.v1 import Unlocked
+from proxy.s3 import byte_range, preconditions, sse
+from proxy.s3.byte_range import ByteRange
+from proxy.s3.data_keys import data_key_of
+from proxy.s3.forwarding import store_error
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.objects import StoredObject, describe, table_of_parts
+from proxy.s3.operation import Level, operation
+from proxy.s3.operations.head_object import look_up
+from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
+from proxy.s3.state import ObjectRecord
+from proxy.s3.store_reads import discard
+from proxy.s3.upstream import UpstreamError
+from proxy.stream import Body, pump, started, transformed
+
+_ATTEMPTS: Final = 4
+"""How often the store is asked at most; more than twice only while the object is being replaced."""
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The plaintext bytes of an answer, inclusive, and how they are had from the stored bytes that came.
+
+    Neither a window nor a plan: all that came is wanted.
+    """
+
+    first: int
+    last: int
+    window: Window | None = None
+    plan: PartsPlan | None = None
+
+
+@operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")
+async def get_object(gateway: Gateway, call: Call) -> Response:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
+    sse.refuse_on_read(call.request.headers)
+    query = upstream_query(call)
+    wanted = byte_range.parse(call.request.headers.get("Range"))
+    records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
+    conditions = preconditions.for_read(call, records)
+    ask = _first_plan(wanted, records)
+    for _ in range(_ATTEMPTS):
+        headers = CIMultiDict(conditions)
+        if ask is not None:
+            headers["Range"] = ask
+        answer = await gateway.upstream.send(Request("GET", call.target.path, query, headers))
+        try:
+            outcome = await _use(gateway, call, answer, wanted, records)
+        except BaseException:
+            await discard(answer)
+            raise
+        if isinstance(outcome, Response):
+            return outcome
+        await discard(answer)
+        ask = outcome
+    raise UpstreamError("the store's answers do not fit what was asked for")
+
+
+async def _use(
+    gateway: Gateway, call: Call, answer: Response, wanted: ByteRange | None, records: Sequence[ObjectRecord]
+) -> Response | str:
+    """The answer to the client, made of the store's; or the Range to ask of the store next."""
+    if answer.status == 304:
+        await discard(answer)
+        return not_modified(answer, records)
+    if answer.status == 416 and wanted is not None:
+        return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
+    if answer.status not in (200, 206):
+        raise await store_error(answer, call)
+    start, end, stored_size = _extent(answer)
+    stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records)
+    piece = _slice(stored, wanted, start, end)
+    if piece is not None:
+        return await _open(gateway, call, answer, stored, piece, wanted)
+    if wanted is None:
+        raise UpstreamError("the store gave a part of the object where the whole was asked for")
+    return _exact_plan(wanted, stored)
+
+
+def _first_plan(wanted: ByteRange | None, records: Sequence[ObjectRecord]) -> str | None:
+    """The Range to ask of the store, given the key's records; a single PUT needs none of them."""
+    if wanted is None:
+        return None
+    completed = [row for row in records if row.upstream_etag]
+    newest = max(completed, key=lambda row: row.written, default=None)
+    if newest is not None and not newest.object_id:
+        return wanted.text
+    if newest is not None and newest.parts:
+        sizes = parts.decode(newest.parts).sizes
+        total = sum(sizes)
+        if total and (wanted.suffix or (wanted.first is not None and wanted.first < total)):
+            plan = ranges.plan_parts(sizes, *wanted.resolve(total))
+            return f"bytes={plan.start}-{plan.end}"
+    if wanted.first is None:
+        return ranges.plan_suffix(max(wanted.suffix, 1)).header
+    return ranges.plan(wanted.first, wanted.last).header
+
+
+def _exact_plan(wanted: ByteRange, stored: StoredObject) -> str:
+    """The Range to ask of the store for an object that is known now."""
+    first, last = wanted.resolve(stored.size)
+    if stored.header is None:
+        return f"bytes={first}-{last}"
+    if stored.multipart:
+        plan = ranges.plan_parts(stored.sizes, first, last)
+        return f"bytes={plan.start}-{plan.end}"
+    return ranges.plan(first, last, size=stored.size).header
+
+
+def _extent(answer: Response) -> tuple[int, int, int]:
+    """The first and last stored byte of an answer, and the stored size of the whole object."""
+    if answer.status == 206:
+        found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        if found is None:
+            raise UpstreamError("the store's Content-Range can't be read")
+        return int(found[1]), int(found[2]), int(found[3])
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit():
+        raise UpstreamError("the store does not tell the object's length")
+    return 0, int(length) - 1, int(length)
+
+
+def _slice(stored: StoredObject, wanted: ByteRange | None, start: int, end: int) -> Slice | None:
+    """How the wanted bytes are had from stored bytes ``start`` to ``end``; None if they can't."""
+    if wanted is None:
+        plan = ranges.plan_all_parts(stored.sizes) if stored.multipart else None
+        return Slice(0, stored.size - 1, plan=plan)
+    first, last = wanted.resolve(stored.size)
+    if stored.header is None:
+        return Slice(first, last) if (start, end) == (first, last) else None
+    if stored.multipart:
+        plan = ranges.plan_parts(stored.sizes, first, last)
+        return Slice(first, last, plan=plan) if (start, end) == (plan.start, plan.end) else None
+    try:
+        return Slice(first, last, ranges.window(first, last, size=stored.size, start=start, end=end))
+    except ValueError:
+        return None
+
+
+async def _open(
+    gateway: Gateway, call: Call, answer: Response, stored: StoredObject, piece: Slice, wanted: ByteRange | None
+) -> Response:
+    """The answer to the client. Its first segment has been verified before it is returned."""
+    headers = head_of(stored, answer.headers)
+    headers["Content-Length"] = str(piece.last - piece.first + 1)
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {piece.first}-{piece.last}/{stored.size}"
+    status = 200 if wanted is None else 206
+    if stored.header is None:
+        return Response(status, headers, answer.body)
+    data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
+    unlocked = v1.unlock(stored.header, data_key)
+    table = None
+    if stored.multipart:
+        table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
+    if wanted is None and wants_checksums(call):
+        headers.update(await checksums_of(gateway, call, stored, unlocked, table))
+    opener = _opener(unlocked, table, piece)
+    return Response(status, headers, await _opened(answer.body, opener))
+
+
+def _opener(unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> Opener:
+    if table is not None and piece.plan is not None:
+        return v1.open_parts(unlocked, table, piece.plan)
+    if piece.window is not None:
+        return v1.open_range(unlocked, piece.window)
+    return v1.open_single(unlocked)
+
+
+async def _opened(body: Body, opener: Opener) -> Body:
+    """The plaintext: verified whole where it is one segment, else as far as its first."""
+    if opener.length <= ranges.FIRST_PLAINTEXT:
+        return await transformed(body, opener)
+    return await started(pump(body, opener))

@@ -1,0 +1,71 @@
+"""HeadObject. It needs the key service for a checksum only: an object whose key is disabled still has a head."""
+
+from collections.abc import Sequence
+
+from multidict import CIMultiDict
+
+from proxy.aws.message import Request, Response
+from proxy.envelope import v1
+from proxy.s3 import byte_range, preconditions, sse
+from proxy.s3.data_keys import data_key_of
+from proxy.s3.forwarding import store_error
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.objects import StoredObject, describe, table_of_parts
+from proxy.s3.operation import Level, operation
+from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
+from proxy.s3.state import ObjectRecord
+from proxy.s3.store_reads import discard
+from proxy.s3.upstream import UpstreamError
+
+
+@operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")
+async def head_object(gateway: Gateway, call: Call) -> Response:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
+    sse.refuse_on_read(call.request.headers)
+    records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
+    conditions = preconditions.for_read(call, records)
+    answer = await _head(gateway, call, upstream_query(call), conditions)
+    if answer.status == 304:
+        return not_modified(answer, records)
+    stored = await _described(gateway, call, answer, records)
+    headers = head_of(stored, answer.headers)
+    wanted = byte_range.parse(call.request.headers.get("Range"))
+    if wanted is not None:
+        first, last = wanted.resolve(stored.size)
+        headers["Content-Length"] = str(last - first + 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
+        return Response(206, headers)
+    headers["Content-Length"] = str(stored.size)
+    if wants_checksums(call) and stored.header is not None:
+        data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
+        unlocked = v1.unlock(stored.header, data_key)
+        table = None
+        if stored.multipart:
+            table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
+        headers.update(await checksums_of(gateway, call, stored, unlocked, table))
+    return Response(200, headers)
+
+
+async def look_up(gateway: Gateway, call: Call, query: str, records: Sequence[ObjectRecord]) -> StoredObject:
+    """The object that is in the store now.
+
+    Raises:
+        AwsError: the store's refusal, such as NoSuchKey.
+    """
+    answer = await _head(gateway, call, query, CIMultiDict())
+    return await _described(gateway, call, answer, records)
+
+
+async def _head(gateway: Gateway, call: Call, query: str, conditions: CIMultiDict[str]) -> Response:
+    answer = await gateway.upstream.send(Request("HEAD", call.target.path, query, conditions))
+    await discard(answer)
+    return answer
+
+
+async def _described(gateway: Gateway, call: Call, answer: Response, records: Sequence[ObjectRecord]) -> StoredObject:
+    if answer.status != 200:
+        raise await store_error(answer, call)
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit():
+        raise UpstreamError("the store does not tell the object's length")
+    return await describe(gateway, call.record, call.target.key, answer.headers, int(length), records)

@@ -1,0 +1,120 @@
+"""PutObject: the body is verified and sealed on its way up; the store never holds a complete body that is not right.
+
+Bodies up to 1 MiB are read whole first, so that their checksum stands in the metadata; larger ones stream, and what
+is known at their end only stands in the envelope's footer.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from proxy.aws.message import Request, Response
+from proxy.envelope import header as envelope_header
+from proxy.envelope import v1
+from proxy.envelope.digests import Digests
+from proxy.envelope.header import Header, Mode
+from proxy.envelope.ranges import FOOTER_THRESHOLD
+from proxy.envelope.v1 import Wrapping
+from proxy.s3 import etag as etags
+from proxy.s3 import payload, preconditions, sse
+from proxy.s3.data_keys import new_data_key
+from proxy.s3.errors import invalid_request
+from proxy.s3.forwarding import store_error
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_headers import add_envelope, pick, to_store
+from proxy.s3.operation import Level, operation
+from proxy.s3.operations.object_answers import checksum_headers
+from proxy.s3.payload import Payload, PayloadVerifier
+from proxy.s3.state import ObjectRecord
+from proxy.s3.store_reads import discard
+from proxy.stream import Body, Pipeline, pump, transformed
+
+MAX_OBJECT: Final = 5 * 1024**3
+"""Bytes that one PUT may carry, as on AWS."""
+
+
+@operation("PutObject", "PUT", Level.OBJECT, "s3:PutObject")
+async def put_object(gateway: Gateway, call: Call) -> Response:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
+    begun = gateway.clock()
+    settings, target = gateway.settings, call.target
+    choice = sse.choose(call.request, call.record.encryption, kms_over_plain_http=settings.kms_over_plain_http)
+    headers = to_store(call.request.headers)
+    plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
+    bare = target.key.endswith("/") and plan.length == 0
+    if target.key.endswith("/") and not bare and settings.store.drops_marker_bodies:
+        raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
+    records = (await gateway.objects.find(target.bucket, [target.key])).get(target.key, [])
+    headers.update(preconditions.for_write(call, records))
+    data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
+    with_md5 = _shows_md5(gateway, choice.mode)
+    verifier = plan.verifier(want_md5=with_md5)
+    with gateway.memory.hold(2 * plan.length if plan.length <= FOOTER_THRESHOLD else 0):
+        header, body, size = await _sealed(gateway, call, plan, verifier, data_key, wrapping)
+        if bare:
+            body, size, record = b"", 0, None
+        else:
+            add_envelope(headers, envelope_header.encode(header), settings.store.metadata_limit)
+            record = await _announce(gateway, call, header, plan, begun)
+        headers["Content-Length"] = str(size)
+        answer = await gateway.upstream.send(Request("PUT", target.path, headers=headers, body=body))
+    if answer.status != 200:
+        raise await store_error(answer, call)
+    await discard(answer)
+    upstream_etag = answer.headers["ETag"]
+    if record is not None:
+        shown = f'"{verifier.md5.hex()}"' if with_md5 else None
+        record = replace(record, upstream_etag=upstream_etag, etag=shown)
+        await gateway.objects.put(record)
+    if "x-amz-version-id" not in answer.headers and any(row.written < begun for row in records):
+        await gateway.objects.forget(target.bucket, target.key, before=begun)
+    found = pick(answer.headers, ("x-amz-version-id", "x-amz-expiration"))
+    found["ETag"] = upstream_etag if bare else etags.to_client(upstream_etag, record)
+    found.update(sse.response_headers(header, with_context=True))
+    found.update(checksum_headers(verifier.checksums, "FULL_OBJECT"))
+    return Response(200, found)
+
+
+async def _sealed(
+    gateway: Gateway, call: Call, plan: Payload, verifier: PayloadVerifier, data_key: bytes, wrapping: Wrapping
+) -> tuple[Header, Body, int]:
+    """The envelope's header, the body to be stored and its size; a short body has been verified, a long one will be
+    as it is read."""
+    with_md5 = _shows_md5(gateway, wrapping.mode)
+    if plan.length <= FOOTER_THRESHOLD:
+        plaintext = await transformed(call.request.body, verifier)
+        digests = digests_of(verifier, with_md5=with_md5)
+        header, sealer = v1.seal_single(
+            data_key, wrapping, plaintext_size=plan.length, digests=digests, random=gateway.random
+        )
+        return header, b"".join((sealer.update(plaintext), sealer.finalize())), sealer.stored_size
+    header, sealer = v1.seal_single(
+        data_key,
+        wrapping,
+        plaintext_size=plan.length,
+        digests=Digests(plan.declared),
+        footer=lambda: digests_of(verifier, with_md5=with_md5),
+        random=gateway.random,
+    )
+    return header, pump(call.request.body, Pipeline(verifier, sealer)), sealer.stored_size
+
+
+def digests_of(verifier: PayloadVerifier, *, with_md5: bool) -> Digests:
+    """What a verifier has found, once it is done."""
+    return Digests(verifier.checksums, verifier.md5 if with_md5 else None)
+
+
+def _shows_md5(gateway: Gateway, mode: Mode) -> bool:
+    return mode is Mode.S3 and gateway.settings.md5_etags
+
+
+async def _announce(
+    gateway: Gateway, call: Call, header: Header, plan: Payload, begun: datetime
+) -> ObjectRecord | None:
+    """Puts an object on record, before it is in the store, that a listing could not tell the ETag or nature of."""
+    if not (call.record.mixed or _shows_md5(gateway, header.mode)):
+        return None
+    target = call.target
+    record = ObjectRecord(target.bucket, target.key, header.object_id, None, plan.length, None, b"", begun)
+    await gateway.objects.put(record)
+    return record

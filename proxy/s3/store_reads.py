@@ -1,0 +1,40 @@
+"""Short reads of stored bytes, for what must be known of an object before it is served."""
+
+from multidict import CIMultiDict
+
+from proxy.aws.message import Request, Response
+from proxy.envelope.ranges import ByteRange
+from proxy.s3.gateway import Gateway, Target
+from proxy.s3.upstream import UpstreamError
+from proxy.stream import read_all
+
+
+async def read_stored(
+    gateway: Gateway, target: Target, wanted: ByteRange, upstream_etag: str, query: str = ""
+) -> bytes:
+    """A short range of an object's stored bytes, of no other object than the one with this ETag.
+
+    ``query`` names a version, if it is not the current one.
+
+    Raises:
+        UpstreamError: the store gave something else.
+    """
+    headers = CIMultiDict({"Range": wanted.header, "If-Match": upstream_etag})
+    answer = await gateway.upstream.send(Request("GET", target.path, query, headers))
+    length = (wanted.end or 0) - wanted.start + 1
+    if answer.status != 206:
+        await discard(answer)
+        raise UpstreamError(f"a range of a stored object was answered with {answer.status}")
+    try:
+        data = await read_all(answer.body, length)
+    except ValueError as error:
+        raise UpstreamError("a range of a stored object is longer than what was asked for") from error
+    if len(data) != length:
+        raise UpstreamError("a range of a stored object is shorter than what was asked for")
+    return data
+
+
+async def discard(answer: Response) -> None:
+    """Gives up what is left of an answer."""
+    if not isinstance(answer.body, bytes):
+        await answer.body.aclose()

@@ -1,0 +1,158 @@
+"""The endpoint: one address for S3, KMS and STS.
+
+A request is authenticated first, and the service in its verified credential scope serves it. Errors are rendered in
+the form of the service that the request claims to be for.
+"""
+
+import base64
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from multidict import CIMultiDict
+
+from proxy.aws import sigv4
+from proxy.aws.credentials import CallOrigin, CredentialSource
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Request, Response
+from proxy.kms.service import KeyService
+from proxy.s3 import errors
+from proxy.server import kms, s3, sts
+from proxy.server.s3 import S3Service
+from proxy.stream import BodyCutShort, read_all
+
+logger = logging.getLogger(__name__)
+access_log = logging.getLogger("proxy.access")
+
+HEALTH_PATH = "/-/health"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Handles every request of the HTTP server; ``handle`` raises nothing but cancellation."""
+
+    s3: S3Service
+    keys: KeyService
+    credentials: CredentialSource
+    clock: Callable[[], datetime]
+    random: Callable[[int], bytes]
+    worker: str
+    """This process's name; S3's ``x-amz-id-2`` tells it, in base64."""
+
+    async def handle(self, request: Request) -> Response:
+        if request.path == HEALTH_PATH:
+            return Response(200, CIMultiDict({"Content-Type": "text/plain"}), b"ok\n")
+        service = claimed_service(request)
+        request_id = self._request_id(service)
+        try:
+            response = await self._serve(request, request_id)
+        except AwsError as error:
+            response = self._render(service, error, request, request_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            response = self._render(service, errors.internal_error(), request, request_id)
+        if access_log.isEnabledFor(logging.INFO):
+            access_log.info("%s %s %s %d", request_id, request.method, request.path, response.status)
+        return self._signed_off(response, service, request_id)
+
+    async def _serve(self, request: Request, request_id: str) -> Response:
+        if sigv4.is_anonymous(request):
+            raise _anonymous(request)
+        verified = sigv4.verify(request, self.credentials, self.clock())
+        match verified.scope.service:
+            case "s3":
+                return await self.s3.handle(request, verified, request_id)
+            case "kms" | "sts" as service:
+                request = await _whole(request, verified)
+                origin = _origin(request, verified, request_id)
+                if service == "kms":
+                    return await kms.handle(self.keys, request, origin)
+                return await sts.handle(request, origin)
+            case other:
+                message = f"The authorization header is malformed; incorrect service {other!r}. This endpoint belongs to 's3'."
+                raise AwsError("AuthorizationHeaderMalformed", message, 400)
+
+    def _render(self, service: str, error: AwsError, request: Request, request_id: str) -> Response:
+        match service:
+            case "kms":
+                return kms.render_error(error, request_id)
+            case "sts":
+                return sts.render_error(error, request_id)
+        return s3.render_error(error, request_id, self._host_id, request.path)
+
+    def malformed(self, status: int, reason: str) -> Response:
+        """The answer to what is not even a request; the HTTP server asks for it."""
+        request_id = self._request_id("s3")
+        code = {408: "RequestTimeout", 431: "RequestHeaderSectionTooLarge", 500: "InternalError"}.get(
+            status, "BadRequest"
+        )
+        error = AwsError(code, reason, status)
+        return self._signed_off(s3.render_error(error, request_id, self._host_id, ""), "s3", request_id)
+
+    def _signed_off(self, response: Response, service: str, request_id: str) -> Response:
+        if service != "s3":
+            return response
+        headers = CIMultiDict(response.headers)
+        headers["x-amz-request-id"] = request_id
+        headers["x-amz-id-2"] = self._host_id
+        headers["Server"] = "AmazonS3"
+        return replace(response, headers=headers)
+
+    @property
+    def _host_id(self) -> str:
+        return base64.b64encode(self.worker.encode()).decode()
+
+    def _request_id(self, service: str) -> str:
+        if service == "s3":
+            return self.random(8).hex().upper()
+        return str(UUID(bytes=self.random(16), version=4))
+
+
+def claimed_service(request: Request) -> str:
+    """The service that a request says it is for, before anything of it is verified: decides only how errors look."""
+    if "X-Amz-Target" in request.headers:
+        return "kms"
+    authorization = request.headers.get("Authorization", "")
+    if "/sts/" in authorization or "%2Fsts%2F" in request.query or request.parameter("Action") is not None:
+        return "sts"
+    return "s3"
+
+
+def _anonymous(request: Request) -> AwsError:
+    match claimed_service(request):
+        case "kms" | "sts":
+            return AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 400)
+    return errors.access_denied()
+
+
+async def _whole(request: Request, verified: sigv4.Verified) -> Request:
+    """The request with its body read and held against the signed hash."""
+    try:
+        body = await read_all(request.body, kms.MAX_BODY)
+    except ValueError:
+        raise AwsError("RequestEntityTooLarge", "The request is too large.", 413) from None
+    except BodyCutShort:
+        raise AwsError("IncompleteSignature", "The request body is incomplete.", 400) from None
+    if not hmac.compare_digest(hashlib.sha256(body).hexdigest(), verified.payload_hash):
+        code = "InvalidSignatureException" if verified.scope.service == "kms" else "SignatureDoesNotMatch"
+        message = (
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+        )
+        raise AwsError(code, message, 400 if verified.scope.service == "kms" else 403)
+    return replace(request, body=body)
+
+
+def _origin(request: Request, verified: sigv4.Verified, request_id: str) -> CallOrigin:
+    peer = request.peer
+    return CallOrigin(
+        caller=verified.caller,
+        region=verified.scope.region,
+        source_address=peer.address if peer else "",
+        secure_transport=bool(peer and peer.secure),
+        request_id=request_id,
+    )

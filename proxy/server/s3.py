@@ -1,0 +1,167 @@
+"""S3 over HTTP: from an authenticated request to the operation it asks for, and from errors to error documents."""
+
+import logging
+from collections.abc import Mapping
+from xml.sax.saxutils import escape
+
+from multidict import CIMultiDict
+
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Request, Response, decode_percent
+from proxy.aws.policy import Decision, evaluate_identity
+from proxy.aws.sigv4 import Verified, effective_headers
+from proxy.envelope.errors import EnvelopeError
+from proxy.kms.errors import KmsError
+from proxy.s3 import errors
+from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.operation import Operation, RouteTable
+from proxy.s3.sse import as_s3_error
+from proxy.s3.state import BucketRecord
+from proxy.s3.upstream import UpstreamError
+from proxy.stream import BodyCutShort
+
+logger = logging.getLogger(__name__)
+
+_MAX_KEY_BYTES = 1024
+
+
+class S3Service:
+    """Serves S3 requests whose signatures have been verified."""
+
+    def __init__(self, gateway: Gateway, routes: RouteTable) -> None:
+        self._gateway = gateway
+        self._routes = routes
+
+    async def handle(self, request: Request, verified: Verified, request_id: str) -> Response:
+        """The operation's answer.
+
+        Raises:
+            AwsError: every refusal and fault, ready to be rendered.
+        """
+        target = target_of(request, self._gateway.settings.domains)
+        try:
+            return await self._serve(effective_headers(request), verified, request_id, target)
+        except KmsError as error:
+            raise as_s3_error(error, target.key) from error
+        except EnvelopeError as error:
+            logger.error("%s %s/%s does not verify: %s", request_id, target.bucket, target.key, error)
+            raise errors.damaged_object(target.key) from error
+        except UpstreamError as error:
+            logger.error("%s the store did not answer: %s", request_id, error)
+            raise errors.service_unavailable() from error
+        except BodyCutShort as error:
+            message = "You did not provide the number of bytes specified by the Content-Length HTTP header"
+            raise AwsError("IncompleteBody", message, 400) from error
+
+    async def _serve(self, request: Request, verified: Verified, request_id: str, target: Target) -> Response:
+        operation = self._routes.find(request, target)
+        bucket = await self._bucket(target, operation)
+        call = Call(request, target, verified.caller, verified, request_id, bucket)
+        _authorize(call, operation)
+        return await operation.run(self._gateway, call)
+
+    async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
+        if not target.bucket or operation.makes_bucket:
+            return None
+        record = await self._gateway.buckets.get(target.bucket)
+        if record is None:
+            await self._refuse_unknown(target.bucket)
+        return record
+
+    async def _refuse_unknown(self, bucket: str) -> None:
+        """A bucket without a record does not exist, or has never been adopted; what it must not do is be served."""
+        answer = await self._gateway.upstream.send(Request("HEAD", Target(bucket).path))
+        if not isinstance(answer.body, bytes):
+            await answer.body.aclose()
+        if answer.status == 404:
+            raise errors.no_such_bucket(bucket)
+        if answer.status in (200, 403):
+            raise errors.not_adopted(bucket)
+        if answer.status in (400, 405):
+            raise AwsError(
+                "InvalidBucketName", "The specified bucket is not valid.", 400, detail={"BucketName": bucket}
+            )
+        raise errors.service_unavailable()
+
+
+def target_of(request: Request, domains: tuple[str, ...]) -> Target:
+    """What a request names, from its raw path and, in the virtual-hosted style, its Host.
+
+    Raises:
+        AwsError: InvalidURI for what is not UTF-8, KeyTooLongError.
+    """
+    path = decode_percent(request.path)
+    if not path.startswith("/"):
+        raise errors.invalid_uri(request.path)
+    bucket = _virtual_host_bucket(request.headers.get("Host", ""), domains)
+    if bucket:
+        key = path[1:]
+    else:
+        bucket, _, key = path[1:].partition("/")
+    try:
+        size = len(key.encode())
+        bucket.encode()
+    except UnicodeEncodeError:
+        raise errors.invalid_uri(request.path) from None
+    if size > _MAX_KEY_BYTES:
+        raise errors.key_too_long(size)
+    return Target(bucket, key)
+
+
+def _virtual_host_bucket(host: str, domains: tuple[str, ...]) -> str:
+    name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
+    for domain in domains:
+        if name.endswith("." + domain):
+            return name[: -len(domain) - 1]
+    return ""
+
+
+def _authorize(call: Call, operation: Operation) -> None:
+    """Refuses what the caller's policies do not allow, and buckets of other accounts."""
+    if not operation.action:
+        return
+    if call.bucket is not None:
+        expected = call.request.headers.get("x-amz-expected-bucket-owner")
+        if expected is not None and expected != call.bucket.account:
+            raise errors.access_denied()
+        if call.bucket.account != call.caller.account:
+            raise errors.access_denied()
+    arn = call.target.arn
+    decision = evaluate_identity(call.caller, operation.action, arn)
+    if decision is not Decision.ALLOWED:
+        reason = (
+            "with an explicit deny in an identity-based policy"
+            if decision is Decision.EXPLICITLY_DENIED
+            else f"because no identity-based policy allows the {operation.action} action"
+        )
+        message = (
+            f'User: {call.caller.arn} is not authorized to perform: {operation.action} on resource: "{arn}" {reason}'
+        )
+        raise errors.access_denied(message)
+
+
+def render_error(error: AwsError, request_id: str, host_id: str, resource: str) -> Response:
+    """S3's error document; the server leaves its body out of an answer to HEAD."""
+    members: Mapping[str, str | None] = {
+        "Code": error.code,
+        "Message": error.message,
+        **error.detail,
+        "Resource": decode_percent(resource),
+        "RequestId": request_id,
+        "HostId": host_id,
+    }
+    inner = "".join(f"<{name}>{_text(value)}</{name}>" for name, value in members.items() if value is not None)
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()
+    headers = CIMultiDict(error.headers)
+    headers["Content-Type"] = "application/xml"
+    headers["Content-Length"] = str(len(body))
+    return Response(error.status, headers, body)
+
+
+def _text(value: str) -> str:
+    """Character data: escaped, with what XML 1.0 cannot hold replaced."""
+    legal = (
+        char if char in "\t\n\r" or " " <= char <= "\ud7ff" or "\ue000" <= char != "\ufffe" else "\ufffd"
+        for char in value
+    )
+    return escape("".join(legal))
