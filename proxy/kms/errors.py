@@ -111,3 +111,15 @@ def internal() -> KmsError:
 def dependency_timeout() -> KmsError:
     """The store of keys could not be reached in time; the request may be sent again."""
     return KmsError("DependencyTimeoutException", "The system timed out while trying to fulfill the request.")
+
+
+def key_unavailable() -> KmsError:
+    """The root key cannot be reached; the request may be sent again."""
+    return KmsError(
+        "KeyUnavailableException",
+        "The request was rejected because the specified KMS key was not available. You can retry the request.",
+    )
+
+
+def dry_run() -> KmsError:
+    return KmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")

@@ -1,15 +1,125 @@
 """KMS operations as values, and the table that calls them by name."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from proxy.aws import json_codec
 from proxy.aws.credentials import CallOrigin
+from proxy.aws.errors import AwsError
+from proxy.aws.json_codec import Structure, Values
+from proxy.kms import errors
+from proxy.kms.errors import KmsError, RootKeyUnusable
 from proxy.kms.service import KeyService
+from proxy.kms.store import Conflict, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Function = Callable[[KeyService, CallOrigin, Values], Awaitable[Values | None]]
+
+TARGET_PREFIX: Final = "TrentService"
+
+_ATTEMPTS: Final = 100
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One KMS operation: AWS's name, the shape of its input, and what it does.
+
+    The function may be run again from its start when another process changed what it read (Conflict), so it makes
+    at most one write of the store, its last step."""
+
+    name: str
+    input: Structure
+    function: Function
+
+
+def operation(name: str, input: Structure) -> Callable[[Function], Operation]:
+    """Makes a function an operation."""
+
+    def make(function: Function) -> Operation:
+        return Operation(name, input, function)
+
+    return make
+
+
+async def guarded(call: Callable[[], Awaitable[T]]) -> T:
+    """Runs a call to its end: again after each Conflict, and with every fault turned into an error of KMS.
+
+    Raises:
+        KmsError: and nothing else, but for cancellation.
+    """
+    try:
+        for _ in range(_ATTEMPTS):
+            try:
+                return await call()
+            except Conflict:
+                await asyncio.sleep(0)
+    except KmsError:
+        raise
+    except AwsError as error:
+        raise KmsError(error.code, error.message, error.status) from None
+    except StoreUnavailable:
+        logger.exception("the key store is not available")
+        raise errors.dependency_timeout() from None
+    except RootKeyUnusable:
+        logger.exception("the root key is not available")
+        raise KmsError(
+            "KeyUnavailableException", "The request was rejected because the key is not available."
+        ) from None
+    except Exception:
+        logger.exception("a call to the key service failed")
+        raise errors.internal() from None
+    logger.error("gave up after %d conflicting writes", _ATTEMPTS)
+    raise errors.dependency_timeout()
 
 
 class OperationTable:
     """The operations by name. ``proxy.kms.operations.OPERATIONS`` is the one in use."""
 
+    def __init__(self, operations: Iterable[Operation], unsupported: Iterable[str] = ()) -> None:
+        """``unsupported`` names operations that AWS has and this service has not.
+
+        Raises ValueError when a name stands there twice."""
+        self._operations: dict[str, Operation] = {}
+        for each in operations:
+            if each.name in self._operations:
+                raise ValueError(f"{each.name} stands in the table twice")
+            self._operations[each.name] = each
+        self._unsupported = frozenset(unsupported)
+        both = self._unsupported & self._operations.keys()
+        if both:
+            raise ValueError(f"supported and unsupported: {both}")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The operations that are supported."""
+        return frozenset(self._operations)
+
     async def call(self, service: KeyService, origin: CallOrigin, target: str, body: bytes) -> bytes:
         """Answers one call: ``target`` is the value of X-Amz-Target (``TrentService.Encrypt``), ``body`` and the
-        answer are JSON.
+        answer are JSON; the answer is empty for an operation without output.
 
-        Raises KmsError and nothing else."""
-        raise NotImplementedError
+        Raises:
+            KmsError: and nothing else, but for cancellation.
+        """
+
+        async def run() -> bytes:
+            found = self._find(target)
+            values = json_codec.decode(found.input, body)
+            result = await found.function(service, origin, values)
+            return b"" if result is None else json_codec.encode(result)
+
+        return await guarded(run)
+
+    def _find(self, target: str) -> Operation:
+        prefix, _, name = target.partition(".")
+        found = self._operations.get(name) if prefix == TARGET_PREFIX else None
+        if found is not None:
+            return found
+        if prefix == TARGET_PREFIX and name in self._unsupported:
+            raise errors.unsupported(f"The operation {name} is not supported.")
+        raise KmsError("UnknownOperationException")

@@ -1,0 +1,66 @@
+"""Backing keys in use: made, wrapped under the root key, unwrapped and kept ready in memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.kms import material, model
+from proxy.kms.model import BackingKey, KeyName, KmsKey
+from proxy.kms.root_key import RootKey
+from proxy.kms.store import KeyStore, Record
+from proxy.xaes import XAES256GCM
+
+_MAX_CIPHERS: Final = 20_000
+
+
+@dataclass(frozen=True)
+class WrappedMaterial:
+    """New material, ready to be stored."""
+
+    material_id: str
+    record: Record
+
+
+class KeyRing:
+    """Material is immutable, so what was unwrapped once stays valid; ``forget`` drops what has been deleted."""
+
+    def __init__(self, store: KeyStore, root_key: RootKey, random: Callable[[int], bytes]) -> None:
+        self._store = store
+        self._root_key = root_key
+        self._random = random
+        self._ciphers: dict[tuple[KeyName, int], XAES256GCM] = {}
+
+    async def cipher(self, name: KeyName, ordinal: int) -> XAES256GCM:
+        """The cipher of a backing key whose material is present.
+
+        Raises RootKeyUnusable or StoreUnavailable; LookupError when the store has lost the material."""
+        cipher = self._ciphers.get((name, ordinal))
+        if cipher is None:
+            record = await self._store.get(model.MATERIAL, model.material_record_id(name, ordinal))
+            if record is None:
+                raise LookupError(f"no material for {name.arn}, backing key {ordinal}")
+            cipher = XAES256GCM(await self._root_key.unwrap(record.body, material.associated_data(name, ordinal)))
+            if len(self._ciphers) >= _MAX_CIPHERS:
+                self._ciphers.clear()
+            self._ciphers[name, ordinal] = cipher
+        return cipher
+
+    async def generate(self, name: KeyName, ordinal: int) -> WrappedMaterial:
+        """Fresh material for a new backing key."""
+        return await self.wrap(name, ordinal, self._random(material.MATERIAL_SIZE))
+
+    async def wrap(self, name: KeyName, ordinal: int, plaintext: bytes) -> WrappedMaterial:
+        """Given material (an import) for a backing key that has none."""
+        wrapped = await self._root_key.wrap(plaintext, material.associated_data(name, ordinal))
+        record = Record(model.MATERIAL, model.material_record_id(name, ordinal), 0, wrapped)
+        return WrappedMaterial(material.material_id(name, plaintext), record)
+
+    async def record(self, name: KeyName, ordinal: int) -> Record | None:
+        """The stored material as it is, for its deletion."""
+        return await self._store.get(model.MATERIAL, model.material_record_id(name, ordinal))
+
+    def forget(self, key: KmsKey, gone: Callable[[BackingKey], bool]) -> None:
+        """Drops the ciphers of the backing keys that are gone."""
+        for backing in key.backing_keys:
+            if gone(backing):
+                self._ciphers.pop((key.name, backing.ordinal), None)

@@ -1,0 +1,84 @@
+"""Entities read from the store, decoded once and kept while nothing has changed there."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from proxy.kms import model
+from proxy.kms.model import Alias, Grant, KeyName, KmsKey
+from proxy.kms.store import KeyStore, Record
+
+T = TypeVar("T")
+
+_MAX_ENTRIES: Final = 20_000
+_PAGE: Final = 1000
+
+
+class Repository:
+    """Reads are as fresh as the store's ``generation`` can tell, which every read asks first: a change made by any
+    process is seen by the next read here."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self.store = store
+        self._generation: int | None = None
+        self._entries: dict[tuple[str, str], Any] = {}
+
+    async def _cached(self, kind: str, id: str, load: Callable[[], Awaitable[T]]) -> T:
+        generation = self.store.generation()
+        if generation != self._generation or len(self._entries) > _MAX_ENTRIES:
+            self._entries.clear()
+            self._generation = generation
+        place = (kind, id)
+        if place in self._entries:
+            entry: T = self._entries[place]
+            return entry
+        entry = await load()
+        # Another task may have noticed a change while this one was reading.
+        if self._generation == generation:
+            self._entries[place] = entry
+        return entry
+
+    async def key(self, name: KeyName) -> KmsKey | None:
+        async def load() -> KmsKey | None:
+            record = await self.store.get(name.kind, name.record_id)
+            return model.key_from(record) if record else None
+
+        return await self._cached(name.kind, name.record_id, load)
+
+    async def alias(self, account: str, region: str, name: str) -> Alias | None:
+        id = f"{account}/{region}/{name}"
+
+        async def load() -> Alias | None:
+            record = await self.store.get(model.ALIAS, id)
+            return model.alias_from(record) if record else None
+
+        return await self._cached(model.ALIAS, id, load)
+
+    async def grants(self, key: KeyName) -> tuple[Grant, ...]:
+        """All the grants on a key, in the order of their ids."""
+        prefix = key.record_id + "/"
+
+        async def load() -> tuple[Grant, ...]:
+            return tuple(model.grant_from(record) for record in await self.scan_all(model.GRANT, prefix))
+
+        return await self._cached(model.GRANT, prefix, load)
+
+    async def grant(self, record_id: str) -> Grant | None:
+        record = await self.store.get(model.GRANT, record_id)
+        return model.grant_from(record) if record else None
+
+    async def scan_all(self, kind: str, prefix: str) -> list[Record]:
+        """Every record of a kind under a prefix."""
+        records: list[Record] = []
+        while True:
+            page = await self.store.scan(kind, prefix, records[-1].id if records else "", _PAGE)
+            records += page
+            if len(page) < _PAGE:
+                return records
+
+    async def write(self, puts: Sequence[Record], deletes: Sequence[Record] = ()) -> None:
+        """One write of the store. Raises Conflict, after which the caller starts over from fresh reads."""
+        try:
+            await self.store.write(puts, deletes)
+        finally:
+            # What was read before is stale whether or not the write came through.
+            self._generation = None
