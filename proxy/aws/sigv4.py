@@ -119,13 +119,14 @@ def verify(request: Request, credentials: CredentialSource, now: datetime) -> Ve
 
 
 def effective_headers(request: Request) -> Request:
-    """The request with the ``x-amz-*`` parameters of its presigned query among its headers.
-
-    To be called for verified presigned requests only: anywhere else such parameters mean nothing.
+    """A verified request with the ``x-amz-*`` parameters of its presigned query among its headers. One that is not
+    presigned is returned as it is: there such parameters mean nothing.
 
     Raises:
         AwsError: 400; a parameter stands there twice, or contradicts a header, or could not be a header's value.
     """
+    if not request.query or "Authorization" in request.headers or request.parameter("X-Amz-Signature") is None:
+        return request
     headers: CIMultiDict[str] | None = None
     for name, value in request.parameters:
         lower = name.lower()
@@ -207,7 +208,7 @@ def _check_headers(request: Request, claim: Claim) -> None:
     signed = set(claim.signed_headers.lower().split(";"))
     seen: set[str] = set()
     unsigned: list[str] = [] if "host" in signed else ["host"]
-    for name in request.headers:
+    for name, _ in request.headers.items():  # items alone repeats a name that stands there twice
         lower = name.lower()
         if not lower.startswith("x-amz-") and lower not in _ONCE:
             continue
