@@ -1,13 +1,12 @@
 """XML documents of S3: requests in, answers out.
 
-Request documents are small and become plain dicts; a listing page of the upstream is read by ``s3.listing`` with
-``read_tree``. Document types, and with them entities, are refused; size, depth and the number of elements are bounded.
+Request documents become plain dicts; long answers of the upstream are read element by element. Document types, and
+with them entities, are refused; size, depth and the number of elements are bounded.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
-from xml.etree import ElementTree
 from xml.parsers import expat
 
 import xmltodict
@@ -89,13 +88,10 @@ def _guard(document: bytes, max_elements: int) -> None:
         nonlocal depth
         depth -= 1
 
-    def doctype(*_: object) -> None:
-        raise XmlError("a document type is not allowed")
-
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = doctype
+    parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(document, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
@@ -137,16 +133,32 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0]) or f"&#x{ord(match[0]):x};", text)
 
 
-def read_tree(document: bytes) -> ElementTree.Element:
-    """The tree of a document of the upstream, whose elements keep their namespace in their names.
+def read_elements(document: bytes, end: Callable[[str, str], object]) -> None:
+    """Reads a long document: ``end`` is called with the name and the text of each element as it ends, children first.
+
+    The text of an element is what stands in it after its last child. Names are as they stand in the document.
 
     Raises:
-        XmlError: it has a document type or is not well-formed.
+        XmlError: the document has a document type or is not well-formed; or what ``end`` raises.
     """
-    # A NUL: UTF-16 and its like, in which a document type would go unseen.
-    if b"<!DOCTYPE" in document or b"\0" in document:
-        raise XmlError("a document type is not allowed")
+    pieces: list[str] = []
+
+    def end_element(name: str) -> None:
+        text = "".join(pieces)
+        pieces.clear()
+        end(name, text)
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.buffer_size = 8192
+    parser.CharacterDataHandler = pieces.append
+    parser.EndElementHandler = end_element
+    parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
-        return ElementTree.fromstring(document)  # noqa: S314 - without a document type there are no entities
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        parser.Parse(document, True)
+    except (expat.ExpatError, LookupError) as error:
         raise XmlError("the document is not well-formed") from error
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise XmlError("a document type is not allowed")

@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
-from xml.etree import ElementTree
 
 from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request, Response
-from proxy.aws.xml_codec import XmlError, read_tree
+from proxy.aws.xml_codec import XmlError, read_elements
 from proxy.s3.errors import (
     access_denied,
     internal_error,
@@ -139,28 +138,28 @@ def error_of(status: int, body: bytes, target: Target) -> AwsError:
     document = _error_document(body) if body else None
     if document is None:
         return _error_without_document(status, target)
-    code = document.findtext("Code") or ""
+    code = document.get("Code", "")
     if status < 400 or code in _OURS or not code.isalnum():
         return service_unavailable() if status != 403 else internal_error()
     if code.startswith("XMinio"):
         return AwsError(code.removeprefix("XMinio"), _message(document), status)
-    detail = {name: text for name in _DETAIL if (text := document.findtext(name))}
+    detail = {name: text for name in _DETAIL if (text := document.get(name))}
     return AwsError(code, _message(document), status, detail=detail)
 
 
-def _message(document: ElementTree.Element) -> str | None:
-    text = document.findtext("Message")
+def _message(document: Mapping[str, str]) -> str | None:
+    text = document.get("Message")
     return None if text is None or _STORE_WORDS.search(text) else text
 
 
-def _error_document(body: bytes) -> ElementTree.Element | None:
+def _error_document(body: bytes) -> Mapping[str, str] | None:
+    """The members of an error document by name, or None if the body is none."""
+    members: dict[str, str] = {}
     try:
-        document = read_tree(body)
+        read_elements(body, members.setdefault)
     except XmlError:
         return None
-    for element in document.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return document if document.tag == "Error" else None
+    return members if "Error" in members else None
 
 
 def _error_without_document(status: int, target: Target) -> AwsError:

@@ -1,0 +1,147 @@
+"""ListObjects and ListObjectsV2.
+
+Both go up as ListObjects, which every store has, asked for in the url encoding, so that a key with characters that
+XML has no form for survives the way. Continuation tokens are made here, from the last key or common prefix of a page:
+those of stores hold names of the store's own, and SeaweedFS damages such a key in them.
+
+Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html and API_ListObjectsV2.html
+"""
+
+import base64
+import binascii
+from typing import Final
+
+from multidict import CIMultiDict
+
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Response
+from proxy.s3.accounts import canonical_id
+from proxy.s3.errors import invalid_argument
+from proxy.s3.forwarding import expect, upstream_request
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.listing import Page, Resolve, encode_key, put_right, read_page, render
+from proxy.s3.operation import Level, Operation, operation
+
+_MOST_KEYS: Final = 1000
+_GREATEST: Final = 2_147_483_647
+
+
+def list_objects_operations(resolve: Resolve) -> tuple[Operation, Operation]:
+    """ListObjects and ListObjectsV2; ``resolve`` finds out what an object is that the listing does not explain."""
+
+    @operation("ListObjects", "GET", Level.BUCKET, "s3:ListBucket")
+    async def list_objects(gateway: Gateway, call: Call) -> Response:
+        return await _list_objects(gateway, call, resolve)
+
+    @operation("ListObjectsV2", "GET", Level.BUCKET, "s3:ListBucket", query=("list-type=2",))
+    async def list_objects_v2(gateway: Gateway, call: Call) -> Response:
+        return await _list_objects_v2(gateway, call, resolve)
+
+    return list_objects, list_objects_v2
+
+
+async def _list_objects(gateway: Gateway, call: Call, resolve: Resolve) -> Response:
+    parameter = call.request.parameter
+    url = _wants_url(call)
+    encode = encode_key if url else str
+    count = _max_keys(parameter("max-keys"))
+    marker, delimiter = parameter("marker") or "", parameter("delimiter") or None
+    page = await _page(gateway, call, resolve, count, marker)
+    # AWS gives it only with a delimiter: without one, the last key is known to the client.
+    following = encode(page.last) if page.truncated and delimiter else None
+    head = [
+        ("Name", call.target.bucket),
+        ("Prefix", encode(parameter("prefix") or "")),
+        ("Marker", encode(marker)),
+        ("NextMarker", following),
+        ("MaxKeys", str(count)),
+        ("Delimiter", encode(delimiter) if delimiter else None),
+        ("EncodingType", "url" if url else None),
+    ]
+    owner = canonical_id(call.record.account)
+    return _answer(call, render(head, page, url=url, owner=owner, key_count=False))
+
+
+async def _list_objects_v2(gateway: Gateway, call: Call, resolve: Resolve) -> Response:
+    parameter = call.request.parameter
+    url = _wants_url(call)
+    encode = encode_key if url else str
+    count = _max_keys(parameter("max-keys"))
+    token, start_after = parameter("continuation-token"), parameter("start-after")
+    after = (start_after or "") if token is None else _decode_token(token)
+    page = await _page(gateway, call, resolve, count, after)
+    delimiter = parameter("delimiter") or None
+    head = [
+        ("Name", call.target.bucket),
+        ("Prefix", encode(parameter("prefix") or "")),
+        ("StartAfter", encode(start_after) if start_after else None),
+        ("ContinuationToken", token),
+        ("NextContinuationToken", _encode_token(page.last) if page.truncated else None),
+        ("MaxKeys", str(count)),
+        ("Delimiter", encode(delimiter) if delimiter else None),
+        ("EncodingType", "url" if url else None),
+    ]
+    owner = canonical_id(call.record.account) if parameter("fetch-owner") == "true" else None
+    return _answer(call, render(head, page, url=url, owner=owner, key_count=True))
+
+
+async def _page(gateway: Gateway, call: Call, resolve: Resolve, count: int, after: str) -> Page:
+    """The page of at most ``count`` keys and prefixes after ``after``, as the client sees it."""
+    if count == 0:
+        return Page((), (), truncated=False)
+    query = {"encoding-type": "url", "max-keys": str(count)}
+    if after:
+        query["marker"] = after
+    request = upstream_request("GET", call.target, call.request, query=query, query_names=("prefix", "delimiter"))
+    answer = await gateway.upstream.send(request)
+    page = read_page(await expect(answer, call.target, 200))
+    return await put_right(gateway, call.record, page, resolve)
+
+
+def _answer(call: Call, document: bytes) -> Response:
+    headers = CIMultiDict({"Content-Type": "application/xml", "x-amz-bucket-region": call.record.region})
+    return Response(200, headers, document)
+
+
+def _wants_url(call: Call) -> bool:
+    value = call.request.parameter("encoding-type")
+    if value is None or value == "":
+        return False
+    if value != "url":
+        raise invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", value)
+    return True
+
+
+def _max_keys(value: str | None) -> int:
+    """How many keys and prefixes a page has at most.
+
+    Raises:
+        AwsError: InvalidArgument, in AWS's words.
+    """
+    if value is None or value == "":
+        return _MOST_KEYS
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) > _GREATEST:
+        raise invalid_argument("Provided max-keys not an integer or within integer range", "max-keys", value)
+    if value.startswith("-") and int(digits):
+        message = f"Argument maxKeys must be an integer between 0 and {_GREATEST}"
+        raise invalid_argument(message, "maxKeys", value)
+    return min(int(digits), _MOST_KEYS)
+
+
+def _encode_token(after: str) -> str:
+    return base64.urlsafe_b64encode(b"1" + after.encode("utf-8", "surrogateescape")).decode()
+
+
+def _decode_token(token: str) -> str:
+    try:
+        decoded = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise _bad_token(token) from None
+    if decoded[:1] != b"1" or len(decoded) < 2:
+        raise _bad_token(token)
+    return decoded[1:].decode("utf-8", "surrogateescape")
+
+
+def _bad_token(token: str) -> AwsError:
+    return invalid_argument("The continuation token provided is incorrect", "continuation-token", token)
