@@ -1,11 +1,32 @@
-"""The upstream store over HTTP: signs requests with the proxy's own credentials and sends them over pooled connections."""
+"""The upstream store over HTTP: signs requests with the proxy's own credentials, sends them over pooled connections."""
 
+import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
 
+from multidict import CIMultiDict
+
+from proxy.aws.http_head import encode_head
 from proxy.aws.message import Request, Response
+from proxy.aws.sigv4 import UNSIGNED_PAYLOAD, sign
+from proxy.s3.http_client import Connection, ConnectionClosed, Timeouts
+from proxy.s3.http_pool import Address, Pool
+from proxy.stream import ByteStream, exactly
+
+__all__ = ["Credentials", "HttpUpstream", "Timeouts"]
+
+_SMALL: Final = 64 * 1024
+"""Streamed bodies up to this length are read whole first: they leave in one write, and may be sent again."""
+_METHOD: Final = re.compile(r"[A-Z]+")
+_NOT_IN_TARGET: Final = re.compile(r"[\x00-\x20\x7f#]")
+_OURS: Final = ("Host", "Connection", "Transfer-Encoding", "Expect", "Upgrade", "Trailer", "TE")
+"""Fields that say how a message is carried, which is the transport's to say."""
+_DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 @dataclass(frozen=True)
@@ -14,21 +35,6 @@ class Credentials:
 
     access_key_id: str
     secret: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """In seconds."""
-
-    connect: float = 5.0
-    """To have a connection: a free place in the pool, name look-up, TCP and TLS."""
-    first_byte: float = 60.0
-    """From the end of the request to the head of the answer."""
-    idle: float = 60.0
-    """Without a byte in either direction while a body is under way and the store is waited for."""
-    keep_alive: float = 20.0
-    """How long an unused connection is kept. Stores close theirs after a minute or more; sooner here means that a
-    request rarely meets a connection that is being closed."""
 
 
 class HttpUpstream:
@@ -41,7 +47,7 @@ class HttpUpstream:
         region: str,
         *,
         clock: Callable[[], datetime],
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = _DEFAULT_TIMEOUTS,
         connections: int = 256,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -51,18 +57,112 @@ class HttpUpstream:
         Raises:
             ValueError: the URL has another form.
         """
-        raise NotImplementedError
+        address, self._host = _parse_url(url, ssl_context)
+        self._credentials = credentials
+        self._region = region
+        self._clock = clock
+        self._pool = Pool(address, timeouts, connections)
 
     async def send(self, request: Request) -> Response:
-        """See ``Upstream.send``.
+        """See ``Upstream.send``. A streamed body is closed in any case.
 
         Raises:
-            UpstreamError: or UpstreamTimeout.
+            UpstreamError: or UpstreamTimeout, or what the body raises.
             ValueError: the request can't be put on the wire: a line break in a header, a streamed body without or
                 of another length than its Content-Length.
         """
-        raise NotImplementedError
+        body = request.body
+        if isinstance(body, bytes):
+            return await self._send_whole(self._head(request, len(body)), request.method, body)
+        try:
+            length = _stated_length(request)
+            if length is None:
+                raise ValueError("a streamed body needs a Content-Length")
+            return await self._send_stream(request, exactly(body, length), length)
+        finally:
+            await body.aclose()
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        raise NotImplementedError
+        self._pool.close()
+        await asyncio.sleep(0)
+
+    async def _send_stream(self, request: Request, body: ByteStream, length: int) -> Response:
+        if length <= _SMALL:
+            whole = b"".join([piece async for piece in body])
+            return await self._send_whole(self._head(request, length), request.method, whole)
+        first = bytes(await anext(body))
+        connection = await self._live_connection()
+        return await connection.exchange(request.method, self._head(request, length), first, body)
+
+    async def _send_whole(self, head: bytes, method: str, body: bytes) -> Response:
+        connection = await self._pool.acquire()
+        try:
+            return await connection.exchange(method, head, body, None)
+        except ConnectionClosed:
+            if connection.uses < 2:
+                raise
+        connection = await self._pool.acquire(fresh=True)
+        return await connection.exchange(method, head, body, None)
+
+    async def _live_connection(self) -> Connection:
+        """A connection for a body that can be sent only once: a store's end of the connection that has arrived but
+        has not been looked at yet is looked at now."""
+        connection = await self._pool.acquire()
+        if connection.uses:
+            await asyncio.sleep(0)
+            if connection.closed:
+                return await self._pool.acquire(fresh=True)
+        return connection
+
+    def _head(self, request: Request, length: int) -> bytes:
+        """The signed head."""
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        if not target.startswith("/") or _NOT_IN_TARGET.search(target) or not _METHOD.fullmatch(request.method):
+            raise ValueError("the request line can't be sent")
+        headers = CIMultiDict(request.headers)
+        for name in _OURS:
+            if name in headers:
+                raise ValueError(f"the {name} header is the transport's")
+        stated = _stated_length(request)
+        if stated is None:
+            if length or request.method in {"PUT", "POST"}:
+                headers["Content-Length"] = str(length)
+        elif stated != length:
+            raise ValueError("the Content-Length is not the length of the body")
+        headers["Host"] = self._host
+        headers.update(
+            sign(
+                Request(request.method, request.path, request.query, headers),
+                access_key_id=self._credentials.access_key_id,
+                secret=self._credentials.secret,
+                region=self._region,
+                service="s3",
+                now=self._clock(),
+                payload_hash=UNSIGNED_PAYLOAD,
+            )
+        )
+        return encode_head(f"{request.method} {target} HTTP/1.1", headers.items())
+
+
+def _stated_length(request: Request) -> int | None:
+    stated = request.headers.get("Content-Length")
+    if stated is None:
+        return None
+    if not (stated.isascii() and stated.isdigit()):
+        raise ValueError("the Content-Length is not a number")
+    return int(stated)
+
+
+def _parse_url(url: str, ssl_context: ssl.SSLContext | None) -> tuple[Address, str]:
+    """The address, and the value of the Host header."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("the upstream's URL must be http:// or https://, a host and perhaps a port")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("the upstream's URL must not have a path")
+    default = 443 if parts.scheme == "https" else 80
+    port = parts.port or default
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    tls = (ssl_context or ssl.create_default_context()) if parts.scheme == "https" else None
+    return Address(parts.hostname, port, tls), host if port == default else f"{host}:{port}"
