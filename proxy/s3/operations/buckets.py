@@ -37,7 +37,7 @@ from proxy.s3.state import BucketRecord
 _MOST_BUCKETS: Final = 10_000
 _MAX_CONFIGURATION: Final = 64 * 1024
 _DEFAULT_REGION: Final = "us-east-1"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?![.-])|(?<!\.)-){1,61}[a-z0-9]")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}")
 _RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
