@@ -1,0 +1,192 @@
+"""DeleteObject and DeleteObjects.
+
+Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html and API_DeleteObjects.html
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from multidict import CIMultiDict
+
+from proxy.aws import xml_codec
+from proxy.aws.message import Response
+from proxy.s3 import etag as etags
+from proxy.s3.documents import read_document
+from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented
+from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.operation import Level, operation
+from proxy.s3.upstream import UpstreamError
+
+_MOST_KEYS: Final = 1000
+_MAX_DOCUMENT: Final = 2 * 1024 * 1024
+_HEADERS: Final = ("x-amz-mfa", "x-amz-bypass-governance-retention")
+_DIRECTORY_BUCKETS_ONLY: Final = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")
+_MEMBERS: Final = frozenset({"Key", "VersionId", "ETag", "LastModifiedTime", "Size"})
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One object of a DeleteObjects request."""
+
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+
+
+async def delete_object(gateway: Gateway, call: Call) -> Response:
+    """Deletes an object, one version of it, or puts a delete marker in its place."""
+    for name in _DIRECTORY_BUCKETS_ONLY:
+        if name in call.request.headers:
+            raise not_implemented(name)
+    started = gateway.clock()
+    headers: dict[str, str] = {}
+    condition = call.request.headers.get("If-Match")
+    if condition is not None:
+        (headers["If-Match"],) = await _translated(gateway, call, [Deletion(call.target.key, etag=condition)])
+    request = upstream_request(
+        "DELETE", call.target, call.request, headers=headers, query_names=("versionId",), header_names=_HEADERS
+    )
+    answer = await gateway.upstream.send(request)
+    await expect(answer, call.target, 200, 204)
+    if "x-amz-version-id" not in answer.headers and call.request.parameter("versionId") is None:
+        await gateway.objects.forget(call.target.bucket, call.target.key, before=started)
+    return Response(204, passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id")))
+
+
+DELETE_OBJECT = operation("DeleteObject", "DELETE", Level.OBJECT, "s3:DeleteObject")(delete_object)
+DELETE_OBJECT_VERSION = operation(
+    "DeleteObject", "DELETE", Level.OBJECT, "s3:DeleteObjectVersion", query=("versionId",)
+)(delete_object)
+
+
+@operation("DeleteObjects", "POST", Level.BUCKET, "s3:DeleteObject", query=("delete",))
+async def delete_objects(gateway: Gateway, call: Call) -> Response:
+    """Deletes up to 1,000 objects; each has its own outcome in the answer."""
+    _require_digest(call)
+    deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
+    started = gateway.clock()
+    body = _render(await _for_upstream(gateway, call, deletions))
+    headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
+    request = upstream_request(
+        "POST", call.target, call.request, query={"delete": ""}, headers=headers, header_names=_HEADERS, body=body
+    )
+    answer = await gateway.upstream.send(request)
+    deleted, failed = _parse_result(await expect(answer, call.target, 200))
+    await _forget(gateway, call.target.bucket, deleted, started)
+    content = {"Deleted": [] if quiet else deleted, "Error": failed}
+    document = xml_codec.render("DeleteResult", content)
+    return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
+
+
+def _require_digest(call: Call) -> None:
+    """AWS deletes nothing on the word of a document that has no digest of its own."""
+    for name in call.request.headers:
+        lower = name.lower()
+        if lower in ("content-md5", "x-amz-trailer") or lower.startswith("x-amz-checksum-"):
+            return
+    raise invalid_request("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+
+
+def parse_deletions(document: bytes) -> tuple[list[Deletion], bool]:
+    """The objects of a Delete document, in order, and whether only failures are to be reported.
+
+    Raises:
+        AwsError: MalformedXML; NotImplemented for conditions that only directory buckets have.
+    """
+    try:
+        content = xml_codec.parse(document, "Delete", lists=("Object",))
+    except xml_codec.XmlError:
+        raise malformed_xml() from None
+    objects = content.get("Object", [])
+    if not 1 <= len(objects) <= _MOST_KEYS or not {"Object", "Quiet"}.issuperset(content):
+        raise malformed_xml()
+    quiet = content.get("Quiet") or "false"
+    if not isinstance(quiet, str) or quiet.strip().lower() not in ("true", "false"):
+        raise malformed_xml()
+    return [_deletion(item) for item in objects], quiet.strip().lower() == "true"
+
+
+def _deletion(item: Any) -> Deletion:
+    if not isinstance(item, dict) or not _MEMBERS.issuperset(item) or not item.get("Key"):
+        raise malformed_xml()
+    if not all(isinstance(value, str | None) for value in item.values()):
+        raise malformed_xml()
+    if item.get("LastModifiedTime") or item.get("Size"):
+        raise not_implemented()
+    return Deletion(item["Key"], item.get("VersionId"), item.get("ETag"))
+
+
+async def _for_upstream(gateway: Gateway, call: Call, deletions: Sequence[Deletion]) -> list[Deletion]:
+    """The same deletions with the store's ETags in their conditions."""
+    conditional = [deletion for deletion in deletions if deletion.etag]
+    if not conditional:
+        return list(deletions)
+    translated = iter(await _translated(gateway, call, conditional))
+    return [
+        Deletion(deletion.key, deletion.version_id, next(translated)) if deletion.etag else deletion
+        for deletion in deletions
+    ]
+
+
+async def _translated(gateway: Gateway, call: Call, conditional: Sequence[Deletion]) -> list[str]:
+    """The store's form of each condition.
+
+    Raises:
+        AwsError: NotImplemented, for a store that would delete whatever the condition says.
+    """
+    if not gateway.settings.store.conditional_deletes:
+        raise not_implemented("If-Match")
+    keys = list({deletion.key for deletion in conditional})
+    records = await gateway.objects.find(call.target.bucket, keys)
+    found: list[str] = []
+    for deletion in conditional:
+        value = deletion.etag or ""
+        try:
+            found.append(
+                etags.to_upstream(value, records.get(deletion.key, ()), key=deletion.key, mixed=call.record.mixed)
+            )
+        except ValueError:
+            raise invalid_argument("The If-Match header is not valid.", "If-Match", value) from None
+    return found
+
+
+def _render(deletions: Sequence[Deletion]) -> bytes:
+    objects = [{"Key": deletion.key, "VersionId": deletion.version_id, "ETag": deletion.etag} for deletion in deletions]
+    return xml_codec.render("Delete", {"Object": objects, "Quiet": False})
+
+
+def _parse_result(document: bytes) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """What the store has deleted and what it has not."""
+    deleted: list[dict[str, str]] = []
+    failed: list[dict[str, str]] = []
+    members: dict[str, str] = {}
+
+    def end(name: str, text: str) -> None:
+        if name == "Deleted":
+            deleted.append(_only(members, ("Key", "VersionId", "DeleteMarker", "DeleteMarkerVersionId")))
+            members.clear()
+        elif name == "Error":
+            failed.append(_only(members, ("Key", "VersionId", "Code", "Message")))
+            members.clear()
+        else:
+            members[name] = text
+
+    try:
+        xml_codec.read_elements(document, end)
+    except xml_codec.XmlError as error:
+        raise UpstreamError("the store's answer can't be read") from error
+    return deleted, failed
+
+
+def _only(members: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {name: members[name] for name in names if members.get(name)}
+
+
+async def _forget(gateway: Gateway, bucket: str, deleted: Sequence[Mapping[str, str]], started: datetime) -> None:
+    """Drops the records of objects that are gone for good; versions that stay behind a delete marker keep theirs."""
+    for item in deleted:
+        if "VersionId" not in item and "DeleteMarker" not in item and "Key" in item:
+            await gateway.objects.forget(bucket, item["Key"], before=started)
