@@ -81,13 +81,11 @@ class Header:
         """Sixteen random bytes: the salt's first."""
         return self.salt[:ID_SIZE]
 
-    @property
-    def kind(self) -> int:
-        """Mode, layout and whether there is a bucket key, as the byte that the format has for them."""
-        flags = _MULTIPART_FLAG if self.layout is Layout.MULTIPART else 0
-        if self.bucket_wrapped_key is not None:
-            flags |= _BUCKET_KEY_FLAG
-        return _MODE_CODES[self.mode] | flags
+
+def kind_of(mode: Mode, layout: Layout, *, bucket_key: bool) -> int:
+    """Mode, layout and whether there is a bucket key, as the byte that the format has for them."""
+    multipart = _MULTIPART_FLAG if layout is Layout.MULTIPART else 0
+    return _MODE_CODES[mode] | multipart | (_BUCKET_KEY_FLAG if bucket_key else 0)
 
 
 def is_reserved(name: str) -> bool:
@@ -108,9 +106,10 @@ def encode(header: Header) -> dict[str, str]:
     bucket_wrapped = header.bucket_wrapped_key
     if bucket_wrapped is not None and len(bucket_wrapped) != BUCKET_WRAPPED_SIZE:
         raise ValueError("a data key under a bucket key has 72 bytes")
+    kind = kind_of(header.mode, header.layout, bucket_key=bucket_wrapped is not None)
     value = b"".join(
         (
-            bytes((VERSION, header.kind)),
+            bytes((VERSION, kind)),
             header.salt,
             header.commitment,
             encode_varint(len(header.wrapped_key)),
@@ -138,7 +137,8 @@ def decode(headers: Mapping[str, str]) -> Header | None:
     if not fields:
         return None
     metadata = dict(fields)
-    value = _decode_base64(metadata.get(KEY_NAME, "").translate(_FROM_URLSAFE), strict_padding=False)
+    spelled = _ascii(metadata.get(KEY_NAME, "")).translate(_FROM_URLSAFE)
+    value = _decode_base64(spelled + b"=" * (-len(spelled) % 4))
     if not value:
         raise EnvelopeError("the header has no key")
     if value[0] != VERSION:
@@ -183,7 +183,7 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
 def _parse_context(value: str | None) -> Mapping[str, str]:
     if value is None:
         return _EMPTY
-    data = _decode_base64(value, strict_padding=True)
+    data = _decode_base64(_ascii(value))
     try:
         context = json.loads(data)
         if not isinstance(context, dict) or not all(isinstance(item, str) for item in context.values()):
@@ -195,16 +195,22 @@ def _parse_context(value: str | None) -> Mapping[str, str]:
     return MappingProxyType(context)
 
 
-def _decode_base64(value: str, *, strict_padding: bool) -> bytes:
-    """Base64 in its one right spelling: nothing foreign in it, and the bits that no byte needs are zero."""
-    padded = value if strict_padding else value + "=" * (-len(value) % 4)
+def _decode_base64(value: bytes) -> bytes:
+    """Padded base64 in its one right spelling: nothing foreign in it, and the bits that no byte needs are zero."""
     try:
-        data = binascii.a2b_base64(padded, strict_mode=True)
+        data = binascii.a2b_base64(value, strict_mode=True)
     except ValueError:
         raise EnvelopeError("the header is not base64") from None
-    if b64encode(data) != padded.encode():
+    if b64encode(data[len(data) // 3 * 3 :]) != value[len(data) // 3 * 4 :]:
         raise EnvelopeError("the header is not canonical base64")
     return data
+
+
+def _ascii(value: str) -> bytes:
+    try:
+        return value.encode("ascii")
+    except UnicodeEncodeError:
+        raise EnvelopeError("the header is not ASCII") from None
 
 
 def _is_arn(value: str) -> bool:
@@ -212,5 +218,5 @@ def _is_arn(value: str) -> bool:
 
 
 _NAMES: Final = frozenset((ARN_NAME, KEY_NAME, CONTEXT_NAME))
-# "+" and "/" do not belong to the URL-safe alphabet: they become what no alphabet has.
-_FROM_URLSAFE: Final = {ord("-"): "+", ord("_"): "/", ord("+"): "!", ord("/"): "!", ord("="): "!"}
+# What the URL-safe alphabet lacks becomes what no alphabet has.
+_FROM_URLSAFE: Final = bytes.maketrans(b"-_+/=", b"+/!!!")

@@ -31,6 +31,7 @@ WRAP_LABEL: Final = b"sse-proxy/1 wrap"
 
 _FORMAT: Final = bytes((VERSION, ALGORITHM))
 _HASH: Final = SHA256()
+_CANONICAL_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def derive(data_key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
@@ -65,18 +66,19 @@ def canonical_context(context: Mapping[str, str]) -> bytes:
     """
     if not context:
         return b""
-    return json.dumps(dict(context), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return _CANONICAL_JSON.encode(dict(context)).encode()
 
 
-def wrap(
-    bucket_key: bytes, data_key: bytes, object_arn: str, object_id: bytes, context: Mapping[str, str], nonce: bytes
-) -> bytes:
-    """The data key under an S3 Bucket Key: 72 bytes, of which ``nonce`` (24 random bytes) is the beginning."""
+def wrap(bucket_key: bytes, data_key: bytes, object_arn: str, object_id: bytes, context: bytes, nonce: bytes) -> bytes:
+    """The data key under an S3 Bucket Key: 72 bytes, of which ``nonce`` (24 random bytes) is the beginning.
+
+    ``context`` is canonical.
+    """
     bound = _wrap_binding(object_arn, object_id, context)
     return nonce + xaes.seal(bucket_key, nonce, data_key, bound)
 
 
-def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes, context: Mapping[str, str]) -> bytes:
+def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes, context: bytes) -> bytes:
     """The data key that ``wrap`` has wrapped.
 
     Raises:
@@ -89,6 +91,6 @@ def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes,
         raise EnvelopeError("the data key is not wrapped for this object under this bucket key") from None
 
 
-def _wrap_binding(object_arn: str, object_id: bytes, context: Mapping[str, str]) -> bytes:
+def _wrap_binding(object_arn: str, object_id: bytes, context: bytes) -> bytes:
     arn = object_arn.encode("utf-8", "surrogateescape")
-    return b"".join((WRAP_LABEL, _FORMAT, object_id, len(arn).to_bytes(2, "big"), arn, canonical_context(context)))
+    return b"".join((WRAP_LABEL, _FORMAT, object_id, len(arn).to_bytes(2, "big"), arn, context))

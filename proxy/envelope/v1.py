@@ -2,14 +2,14 @@
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from proxy.envelope import footer as footers
 from proxy.envelope import keys
 from proxy.envelope import record as records
 from proxy.envelope.digests import NO_DIGESTS, Digests
 from proxy.envelope.errors import EnvelopeError
-from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode
+from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode, kind_of
 from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
 from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_size
 from proxy.envelope.record import Record
@@ -103,7 +103,9 @@ def unwrap_with_bucket_key(header: Header, bucket_key: bytes, object_arn: str) -
     """
     if header.bucket_wrapped_key is None:
         raise EnvelopeError("the object uses no bucket key")
-    return keys.unwrap(bucket_key, header.bucket_wrapped_key, object_arn, header.object_id, header.context)
+    return keys.unwrap(
+        bucket_key, header.bucket_wrapped_key, object_arn, header.object_id, keys.canonical_context(header.context)
+    )
 
 
 def unlock(header: Header, data_key: bytes) -> Unlocked:
@@ -131,8 +133,7 @@ def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Rando
         EnvelopeError: as ``unlock``.
     """
     record_key, content = _open_record(header, data_key)
-    bare = _wrapped_header(data_key, wrapping, header.layout, header.salt, header.commitment, random)
-    return _with_record(bare, record_key, content, random)
+    return _seal_header(data_key, wrapping, header.layout, header.salt, header.commitment, record_key, content, random)
 
 
 def seal_part(
@@ -225,20 +226,28 @@ def _new_header(
     data_key: bytes, wrapping: Wrapping, layout: Layout, record: Record, salt: bytes, random: Random
 ) -> Header:
     commitment, record_key = keys.head_keys(data_key, salt)
-    bare = _wrapped_header(data_key, wrapping, layout, salt, commitment, random)
-    return _with_record(bare, record_key, records.encode(record), random)
+    return _seal_header(data_key, wrapping, layout, salt, commitment, record_key, records.encode(record), random)
 
 
-def _wrapped_header(
-    data_key: bytes, wrapping: Wrapping, layout: Layout, salt: bytes, commitment: bytes, random: Random
+def _seal_header(
+    data_key: bytes,
+    wrapping: Wrapping,
+    layout: Layout,
+    salt: bytes,
+    commitment: bytes,
+    record_key: bytes,
+    content: bytes,
+    random: Random,
 ) -> Header:
-    """A header that lacks nothing but its record."""
+    """Wraps the data key under the bucket key, if there is one, and seals the record's content."""
+    context = keys.canonical_context(wrapping.context)
     bucket_wrapped = None
     if wrapping.bucket_key is not None:
         object_id = salt[: keys.ID_SIZE]
-        bucket_wrapped = keys.wrap(
-            wrapping.bucket_key, data_key, wrapping.object_arn, object_id, wrapping.context, random(NONCE_SIZE)
-        )
+        nonce = random(NONCE_SIZE)
+        bucket_wrapped = keys.wrap(wrapping.bucket_key, data_key, wrapping.object_arn, object_id, context, nonce)
+    kind = kind_of(wrapping.mode, layout, bucket_key=bucket_wrapped is not None)
+    bound = records.binding(kind, salt, wrapping.key_arn, context)
     return Header(
         mode=wrapping.mode,
         layout=layout,
@@ -247,14 +256,9 @@ def _wrapped_header(
         bucket_wrapped_key=bucket_wrapped,
         salt=salt,
         commitment=commitment,
-        record=b"",
+        record=records.seal(record_key, random(RECORD_NONCE_SIZE), content, bound),
         context=wrapping.context,
     )
-
-
-def _with_record(header: Header, record_key: bytes, content: bytes, random: Random) -> Header:
-    sealed = records.seal(record_key, random(RECORD_NONCE_SIZE), content, _record_binding(header))
-    return replace(header, record=sealed)
 
 
 def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
@@ -264,11 +268,9 @@ def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
     commitment, record_key = keys.head_keys(data_key, header.salt)
     if not hmac.compare_digest(commitment, header.commitment):
         raise EnvelopeError("the data key is not this object's")
-    return record_key, records.open_(record_key, header.record, _record_binding(header))
-
-
-def _record_binding(header: Header) -> bytes:
-    return records.binding(header.kind, header.salt, header.key_arn, keys.canonical_context(header.context))
+    kind = kind_of(header.mode, header.layout, bucket_key=header.bucket_wrapped_key is not None)
+    bound = records.binding(kind, header.salt, header.key_arn, keys.canonical_context(header.context))
+    return record_key, records.open_(record_key, header.record, bound)
 
 
 def _single_size(unlocked: Unlocked) -> int:
