@@ -13,6 +13,7 @@ from proxy import __version__, dev
 from proxy.app import adopt
 from proxy.config import Config, ConfigError, StartError, load
 from proxy.development import REGION, DataDirectory
+from proxy.kms.errors import RootKeyUnusable, WrongRootKey
 from proxy.supervision import serve
 
 DESCRIPTION = """\
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"sse-kms-proxy: {fault}", file=sys.stderr)
         return 2
-    except (StartError, OSError) as error:
+    except (StartError, RootKeyUnusable, WrongRootKey, OSError) as error:
         print(f"sse-kms-proxy: {error}", file=sys.stderr)
         return 1
 

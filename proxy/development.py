@@ -88,13 +88,24 @@ class DataDirectory:
         return self.path / "root.key"
 
     @property
+    def keys_database(self) -> Path:
+        return self.path / "keys.db"
+
+    @property
     def env(self) -> Path:
         """Variables to source, there while the endpoint is ready."""
         return self.path / "env"
 
     def prepare(self) -> Credentials:
-        """Makes what is missing. To be called with the lock held."""
+        """Makes what is missing. To be called with the lock held.
+
+        Raises:
+            StartError: the root key is missing although there are keys that it sealed.
+            RootKeyUnusable: the root key can be read by others, or is none.
+        """
         self.env.unlink(missing_ok=True)
+        if self.keys_database.exists() and not self.root_key.exists():
+            raise StartError(f"{self.root_key} is missing: it is the root key that sealed {self.keys_database}")
         root_key_file.create(self.root_key, secrets.token_bytes)
         with suppress(FileNotFoundError):
             return self.credentials()
@@ -131,7 +142,7 @@ class DataDirectory:
                 secret_access_key=credentials.store_secret_access_key,
                 store="seaweedfs",
             ),
-            keys=KeysSettings(database=self.path / "keys.db", root_key_file=self.root_key),
+            keys=KeysSettings(database=self.keys_database, root_key_file=self.root_key),
             state=StateSettings(database=self.path / "state.db"),
             users=credentials.users(),
         )

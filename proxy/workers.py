@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 
 from proxy.app import run_worker
 from proxy.config import Config, StartError
+from proxy.kms.errors import RootKeyUnusable, WrongRootKey
 from proxy.processes import StopSignal, interrupts_held_back, watch_supervisor
 
 logger = logging.getLogger(__name__)
@@ -253,7 +254,7 @@ def _work(config: Config, listener: socket.socket, name: str, status: Connection
 
     try:
         run_worker(config, listener, name, ready)
-    except (StartError, OSError) as error:
+    except (StartError, RootKeyUnusable, WrongRootKey, OSError) as error:
         _say(status, str(error))
         sys.exit(1)
     except Exception as error:
