@@ -6,14 +6,16 @@ from proxy.s3.gateway import Call, Gateway
 from proxy.stream import read_all
 
 
-async def read_document(gateway: Gateway, call: Call, limit: int) -> bytes:
+async def read_document(gateway: Gateway, call: Call, limit: int, *, checksum_of_body: bool = True) -> bytes:
     """The body of a request, after its framing, length, digests and signatures have been verified.
+
+    ``checksum_of_body`` is False where checksum headers speak of something else than the document.
 
     Raises:
         AwsError: what ``payload.plan`` and its verifier raise; MaxMessageLengthExceeded past ``limit`` bytes.
     """
     try:
-        plan = payload.plan(call.request, call.verified, limit=limit)
+        plan = payload.plan(call.request, call.verified, limit=limit, checksum_of_body=checksum_of_body)
     except AwsError as error:
         if error.code == "EntityTooLarge":
             raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400) from error

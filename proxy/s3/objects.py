@@ -185,10 +185,10 @@ async def table_of_parts(
         target.arn,
     )
     walked = await part_walk.walk(gateway, target, stored.upstream_etag, stored.stored_size, stored.version)
-    table = PartsTable(header.object_id, walked)
+    encoded = parts.encode(PartsTable(header.object_id, walked), header, data_key)
     if stored.record is not None:
-        await gateway.objects.put(replace(stored.record, parts=parts.encode(table, header, data_key)))
-    return table
+        await gateway.objects.put(replace(stored.record, parts=encoded))
+    return parts.verify(encoded, header, data_key)
 
 
 async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:

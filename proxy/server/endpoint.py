@@ -73,7 +73,7 @@ class Endpoint:
                     return await kms.handle(self.keys, request, origin)
                 return await sts.handle(request, origin)
             case other:
-                message = f"The authorization header is malformed; incorrect service {other!r}. This endpoint belongs to 's3'."
+                message = f"The authorization header is malformed; incorrect service {other!r}."
                 raise AwsError("AuthorizationHeaderMalformed", message, 400)
 
     def _render(self, service: str, error: AwsError, request: Request, request_id: str) -> Response:

@@ -47,7 +47,7 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
     records = (await gateway.objects.find(target.bucket, [target.key])).get(target.key, [])
     headers.update(preconditions.for_write(call, records))
     data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
-    with_md5 = _shows_md5(gateway, choice.mode)
+    with_md5 = shows_md5(gateway, choice.mode)
     verifier = plan.verifier(want_md5=with_md5)
     with gateway.memory.hold(2 * plan.length if plan.length <= FOOTER_THRESHOLD else 0):
         header, body, size = await _sealed(gateway, call, plan, verifier, data_key, wrapping)
@@ -80,7 +80,7 @@ async def _sealed(
 ) -> tuple[Header, Body, int]:
     """The envelope's header, the body to be stored and its size; a short body has been verified, a long one will be
     as it is read."""
-    with_md5 = _shows_md5(gateway, wrapping.mode)
+    with_md5 = shows_md5(gateway, wrapping.mode)
     if plan.length <= FOOTER_THRESHOLD:
         plaintext = await transformed(call.request.body, verifier)
         digests = digests_of(verifier, with_md5=with_md5)
@@ -104,7 +104,7 @@ def digests_of(verifier: PayloadVerifier, *, with_md5: bool) -> Digests:
     return Digests(verifier.checksums, verifier.md5 if with_md5 else None)
 
 
-def _shows_md5(gateway: Gateway, mode: Mode) -> bool:
+def shows_md5(gateway: Gateway, mode: Mode) -> bool:
     return mode is Mode.S3 and gateway.settings.md5_etags
 
 
@@ -112,7 +112,7 @@ async def _announce(
     gateway: Gateway, call: Call, header: Header, plan: Payload, begun: datetime
 ) -> ObjectRecord | None:
     """Puts an object on record, before it is in the store, that a listing could not tell the ETag or nature of."""
-    if not (call.record.mixed or _shows_md5(gateway, header.mode)):
+    if not (call.record.mixed or shows_md5(gateway, header.mode)):
         return None
     target = call.target
     record = ObjectRecord(target.bucket, target.key, header.object_id, None, plan.length, None, b"", begun)

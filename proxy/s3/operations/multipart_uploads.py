@@ -1,0 +1,74 @@
+"""CreateMultipartUpload and AbortMultipartUpload."""
+
+from multidict import CIMultiDict
+
+from proxy.aws import xml_codec
+from proxy.aws.message import Request, Response
+from proxy.envelope import header as envelope_header
+from proxy.envelope import v1
+from proxy.s3 import multipart, sse
+from proxy.s3.data_keys import new_data_key
+from proxy.s3.errors import invalid_request
+from proxy.s3.forwarding import expect
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_headers import add_envelope, to_store
+from proxy.s3.operation import Level, operation
+from proxy.s3.state import UploadRecord
+from proxy.s3.upstream import UpstreamError
+
+
+@operation("CreateMultipartUpload", "POST", Level.OBJECT, "s3:PutObject", query=["uploads"])
+async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
+    """The data key is made here, once for all parts; each attempt at a part derives its own key from it.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+    """
+    settings, target = gateway.settings, call.target
+    choice = sse.choose(call.request, call.record.encryption, kms_over_plain_http=settings.kms_over_plain_http)
+    headers = to_store(call.request.headers)
+    algorithm, checksum_type = multipart.checksum_settings(call)
+    if target.key.endswith("/") and settings.store.drops_marker_bodies:
+        raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
+    data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
+    header = v1.new_multipart(
+        data_key, wrapping, checksum_algorithm=algorithm, checksum_type=checksum_type, random=gateway.random
+    )
+    envelope = envelope_header.encode(header)
+    add_envelope(headers, envelope, settings.store.metadata_limit)
+    answer = await gateway.upstream.send(Request("POST", target.path, "uploads", headers))
+    upload_id = _upload_id(await expect(answer, target, 200))
+    upload = UploadRecord(
+        upload_id,
+        target.bucket,
+        target.key,
+        call.caller.account,
+        envelope,
+        algorithm,
+        checksum_type,
+        gateway.clock(),
+    )
+    await gateway.uploads.create(upload)
+    found = CIMultiDict(sse.response_headers(header, with_context=True))
+    found["Content-Type"] = "application/xml"
+    if algorithm is not None and checksum_type is not None:
+        found["x-amz-checksum-algorithm"] = algorithm
+        found["x-amz-checksum-type"] = checksum_type
+    members = {"Bucket": target.bucket, "Key": target.key, "UploadId": upload_id}
+    return Response(200, found, xml_codec.render("InitiateMultipartUploadResult", members))
+
+
+def _upload_id(document: bytes) -> str:
+    found = xml_codec.parse(document, "InitiateMultipartUploadResult").get("UploadId")
+    if not isinstance(found, str) or not found:
+        raise UpstreamError("the store's answer names no upload")
+    return found
+
+
+@operation("AbortMultipartUpload", "DELETE", Level.OBJECT, "s3:AbortMultipartUpload", query=["uploadId"])
+async def abort_multipart_upload(gateway: Gateway, call: Call) -> Response:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+    upload = await multipart.find_upload(gateway, call)
+    answer = await gateway.upstream.send(Request("DELETE", call.target.path, multipart.upload_query(call)))
+    await expect(answer, call.target, 204, 200)
+    await gateway.uploads.remove(upload.upload_id)
+    return Response(204)

@@ -1,0 +1,73 @@
+"""UploadPart: each attempt at a part is sealed under a key of its own, so that sending a part again with other bytes
+never repeats a nonce."""
+
+from multidict import CIMultiDict
+
+from proxy.aws.message import Request, Response
+from proxy.envelope import v1
+from proxy.s3 import etag as etags
+from proxy.s3 import multipart, payload, sse
+from proxy.s3.errors import invalid_request
+from proxy.s3.forwarding import expect
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.operation import Level, operation
+from proxy.s3.operations.object_answers import checksum_headers
+from proxy.s3.operations.put_object import MAX_OBJECT, digests_of, shows_md5
+from proxy.s3.payload import Payload
+from proxy.s3.state import PartRecord, UploadRecord
+from proxy.stream import Pipeline, pump
+
+
+@operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
+async def upload_part(gateway: Gateway, call: Call) -> Response:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
+    sse.refuse_customer_keys(call.request.headers)
+    number = multipart.part_number(call)
+    upload = await multipart.find_upload(gateway, call)
+    plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
+    _check_algorithm(upload, plan)
+    unlocked, _ = await multipart.unlock(gateway, call, upload)
+    with_md5 = shows_md5(gateway, unlocked.header.mode)
+    verifier = plan.verifier(want_md5=with_md5)
+    sealer = v1.seal_part(
+        unlocked,
+        number,
+        plan.length,
+        footer=lambda: digests_of(verifier, with_md5=with_md5),
+        random=gateway.random,
+    )
+    body = pump(call.request.body, Pipeline(verifier, sealer))
+    headers = {"Content-Length": str(sealer.stored_size)}
+    request = Request("PUT", call.target.path, multipart.upload_query(call, number), CIMultiDict(headers), body)
+    answer = await gateway.upstream.send(request)
+    await expect(answer, call.target, 200)
+    upstream_etag = answer.headers["ETag"]
+    shown = f'"{verifier.md5.hex()}"' if with_md5 else etags.to_client(upstream_etag)
+    await gateway.uploads.add_part(
+        PartRecord(
+            upload_id=upload.upload_id,
+            number=number,
+            upstream_etag=upstream_etag,
+            etag=shown,
+            attempt=sealer.salt[:16],
+            salt=sealer.salt,
+            size=plan.length,
+            checksums=verifier.checksums,
+            modified=gateway.clock(),
+        )
+    )
+    found = CIMultiDict({"ETag": shown})
+    found.update(sse.response_headers(unlocked.header))
+    found.update({name: value for name, value in checksum_headers(verifier.checksums, "").items() if value})
+    return Response(200, found)
+
+
+def _check_algorithm(upload: UploadRecord, plan: Payload) -> None:
+    """Refuses a part whose checksum is not of the algorithm that the upload was created with."""
+    if upload.checksum_algorithm is None or plan.algorithm == upload.checksum_algorithm:
+        return
+    sent = plan.algorithm.lower() if plan.declared or plan.trailer else "null"
+    raise invalid_request(
+        f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
+        f"actual checksum Type: {sent}"
+    )
