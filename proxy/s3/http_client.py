@@ -5,15 +5,14 @@ on as the transport delivered them.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 import httptools
 from multidict import CIMultiDict, istr
 
 from proxy.aws.message import Response
+from proxy.s3.http_answer import AnswerBody
+from proxy.s3.http_timing import Timeouts, Timer
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.stream import ByteStream
 
@@ -25,21 +24,6 @@ _SMALL_REST: Final = 64 * 1024
 """The most of an unread answer that is dropped to keep a connection."""
 _LONGEST_HEAD: Final = 256 * 1024
 _MOST_NAMES: Final = 512
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """In seconds."""
-
-    connect: float = 5.0
-    """To have a connection: a free place in the pool, name look-up, TCP and TLS."""
-    first_byte: float = 60.0
-    """From the end of the request to the head of the answer."""
-    idle: float = 60.0
-    """Without a byte in either direction while a body is under way and the store is waited for."""
-    keep_alive: float = 20.0
-    """How long an unused connection is kept. Stores close theirs after a minute or more; sooner here means that a
-    request rarely meets a connection that is being closed."""
 
 
 class ConnectionClosed(UpstreamError):
@@ -70,7 +54,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = loop.time()
         self._loop = loop
         self._timeouts = timeouts
-        self._timer = _Timer(loop, self._timed_out)
+        self._timer = Timer(loop, self._timed_out)
         self._transport = cast("asyncio.Transport", None)
         self._parser: Any = None
         self._drained: asyncio.Future[None] | None = None
@@ -393,122 +377,6 @@ class Connection(asyncio.Protocol):
             self.resume_reading()
         else:
             self.abort()
-
-
-class AnswerBody:
-    """The body of an answer that did not come together with its head. Raises UpstreamError where it ends early."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._ended = False
-        self._dropped = False
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def __aiter__(self) -> "AnswerBody":
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._pieces:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                raise StopAsyncIteration
-            await self._more()
-        piece = self._pieces.popleft()
-        self._size -= len(piece)
-        if self._size <= _LOW_WATER and not self._ended:
-            self._connection.resume_reading()
-        return piece
-
-    async def _more(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._connection.waits()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if not self._ended:
-                self._connection.goes_on()
-
-    async def aclose(self) -> None:
-        """Gives up what has not been read."""
-        self.give_up()
-
-    def give_up(self) -> None:
-        self._pieces.clear()
-        if not self._ended and not self._dropped and self._error is None:
-            self._dropped = True
-            self._error = UpstreamError("the answer's body has been closed")
-            self._connection.abandon()
-
-    def feed(self, piece: bytes) -> None:
-        """The connection has received bytes."""
-        if self._dropped:
-            return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size > _HIGH_WATER:
-            self._connection.pause_reading()
-        self._wake()
-
-    def end(self) -> None:
-        """The connection has received the last byte, and is another request's from now on."""
-        self._ended = True
-        self._wake()
-
-    def fail(self, error: UpstreamError) -> None:
-        """No more will come."""
-        if self._error is None:
-            self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-class _Timer:
-    """Calls back once after a time that may be set anew very often: an event loop's timer is made only now and then."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
-        self._loop = loop
-        self._expired = expired
-        self._deadline: float | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        self._handle_at = 0.0
-
-    def set(self, seconds: float) -> None:
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._handle is not None:
-            if self._handle_at <= deadline:
-                return
-            self._handle.cancel()
-        self._handle_at = deadline
-        self._handle = self._loop.call_at(deadline, self._check)
-
-    def clear(self) -> None:
-        self._deadline = None
-
-    def cancel(self) -> None:
-        """Clears for good."""
-        self._deadline = None
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def _check(self) -> None:
-        self._handle = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self._loop.time()
-        if left > 0:
-            self.set(left)
-        else:
-            self._deadline = None
-            self._expired()
 
 
 _names: dict[bytes, str] = {}

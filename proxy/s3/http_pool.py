@@ -5,7 +5,8 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 
-from proxy.s3.http_client import Connection, Timeouts
+from proxy.s3.http_client import Connection
+from proxy.s3.http_timing import Timeouts
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 
 

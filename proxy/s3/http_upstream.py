@@ -14,8 +14,9 @@ from multidict import CIMultiDict
 from proxy.aws.http_head import encode_head
 from proxy.aws.message import Request, Response
 from proxy.aws.sigv4 import UNSIGNED_PAYLOAD, sign
-from proxy.s3.http_client import Connection, ConnectionClosed, Timeouts
+from proxy.s3.http_client import Connection, ConnectionClosed
 from proxy.s3.http_pool import Address, Pool
+from proxy.s3.http_timing import Timeouts
 from proxy.stream import ByteStream, exactly
 
 __all__ = ["Credentials", "HttpUpstream", "Timeouts"]
