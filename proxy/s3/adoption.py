@@ -1,0 +1,52 @@
+"""Taking buckets that the store already has on record: whose they are, and whether plaintext may be in them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from proxy.aws.message import Request
+from proxy.aws.xml_codec import read_elements
+from proxy.s3.forwarding import expect
+from proxy.s3.gateway import Target
+from proxy.s3.state import BucketRecord, BucketRegistry
+from proxy.s3.upstream import Upstream
+
+
+async def adopt_buckets(
+    upstream: Upstream,
+    registry: BucketRegistry,
+    names: Sequence[str] | None,
+    *,
+    mixed: bool,
+    account: str,
+    region: str,
+    now: datetime,
+) -> list[str]:
+    """Records the buckets that are not on record yet (all of the store for None) and returns their names.
+
+    Raises:
+        ValueError: a named bucket is not in the store.
+        AwsError: the store refuses to list its buckets.
+        UpstreamError: it could not be reached.
+    """
+    answer = await upstream.send(Request("GET", "/"))
+    there = _names(await expect(answer, Target(), 200))
+    missing = sorted(set(names or ()) - set(there))
+    if missing:
+        raise ValueError(f"not in the store: {', '.join(missing)}")
+    adopted: list[str] = []
+    for name in names if names is not None else there:
+        record = BucketRecord(name, account, region, now, mixed=mixed)
+        if await registry.replace(None, record):
+            adopted.append(name)
+    return adopted
+
+
+def _names(document: bytes) -> list[str]:
+    found: list[str] = []
+
+    def end(name: str, text: str) -> None:
+        if name == "Name":
+            found.append(text)
+
+    read_elements(document, end)
+    return found
