@@ -39,8 +39,7 @@ def s3_uri(path: str) -> str:
 
 
 def normalized_uri(path: str) -> str:
-    """The canonical URI of every other service: RFC 3986's dot segments and repeated slashes removed, encoded
-    twice."""
+    """The canonical URI of every other service: dot segments and repeated slashes removed, encoded twice."""
     if path in {"/", ""}:
         return "/"
     kept: list[str] = []
@@ -50,7 +49,7 @@ def normalized_uri(path: str) -> str:
             del kept[-1:]
         elif segment not in {"", "."}:
             kept.append(segment)
-    trailing = "/" if kept and segments[-1] in {"", ".", ".."} else ""
+    trailing = "/" if kept and not segments[-1] else ""
     return quote("/" + "/".join(kept) + trailing, safe="/~")
 
 
