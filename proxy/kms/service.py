@@ -68,9 +68,18 @@ class KeyService:
     """What the operations stand on. ``start`` must have returned before anything else is called."""
 
     def __init__(
-        self, store: KeyStore, root_key: RootKey, clock: Callable[[], datetime], random: Callable[[int], bytes]
+        self,
+        store: KeyStore,
+        root_key: RootKey,
+        clock: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        *,
+        allow_pkcs1_import: bool = True,
     ) -> None:
-        """``clock`` gives the time with its zone (UTC); ``random`` gives that many cryptographically random bytes."""
+        """``clock`` gives the time with its zone (UTC); ``random`` gives that many cryptographically random bytes.
+
+        ``allow_pkcs1_import`` offers RSAES_PKCS1_V1_5 for imports, which AWS has refused since 2023-10."""
+        self.allow_pkcs1_import = allow_pkcs1_import
         self.repository = Repository(store)
         self.ring = KeyRing(store, root_key, random)
         self.random = random

@@ -1,0 +1,220 @@
+"""KMS keys: CreateKey, DescribeKey, ListKeys, enabling, describing, and deletion after a waiting time."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from proxy.aws.credentials import CallOrigin
+from proxy.aws.json_codec import Values
+from proxy.kms import errors, key_policies, lifecycle, model, shapes, states
+from proxy.kms.model import AWS_KMS, ENCRYPT_DECRYPT, EXTERNAL, SYMMETRIC_DEFAULT, BackingKey, KeyName, KmsKey
+from proxy.kms.operation import operation
+from proxy.kms.operations import pages, tags
+from proxy.kms.service import KeyService
+from proxy.kms.states import KeyState
+from proxy.kms.store import Record
+
+_DEFAULT_WINDOW: Final = 30
+_WINDOW: Final = range(7, 31)
+_DEFAULT_LIST: Final = 100
+
+
+def metadata(key: KmsKey, now: datetime) -> Values:
+    """KeyMetadata, as CreateKey and DescribeKey answer it."""
+    state = states.state_of(key, now)
+    answer: Values = {
+        "AWSAccountId": key.name.account,
+        "KeyId": key.name.id,
+        "Arn": key.arn,
+        "CreationDate": key.created,
+        "Enabled": state is KeyState.ENABLED,
+        "Description": key.description,
+        "KeyUsage": key.usage,
+        "KeyState": state.value,
+        "Origin": key.origin,
+        "KeyManager": key.manager,
+        "CustomerMasterKeySpec": key.spec,
+        "KeySpec": key.spec,
+        "EncryptionAlgorithms": [SYMMETRIC_DEFAULT],
+        "MultiRegion": key.multi_region,
+    }
+    if key.deletion_date is not None:
+        answer["DeletionDate"] = key.deletion_date
+    current = key.current_backing_key
+    if current is not None:
+        answer["CurrentKeyMaterialId"] = current.material_id
+        if key.origin == EXTERNAL and states.is_present(current, now):
+            answer |= expiration(current)
+    if key.multi_region:
+        answer["MultiRegionConfiguration"] = {
+            "MultiRegionKeyType": "PRIMARY",
+            "PrimaryKey": {"Arn": key.arn, "Region": key.name.region},
+            "ReplicaKeys": [],
+        }
+    return answer
+
+
+def expiration(backing: BackingKey) -> Values:
+    """ExpirationModel and ValidTo of imported material."""
+    if backing.expires is None:
+        return {"ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}
+    return {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": backing.expires}
+
+
+def _check_kind(request: Values) -> str:
+    """The origin of a key that this service can make; everything else is refused."""
+    if "KeySpec" in request and "CustomerMasterKeySpec" in request:
+        raise errors.validation(
+            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. "
+            "CustomerMasterKeySpec is deprecated."
+        )
+    origin: str = request.get("Origin", AWS_KMS)
+    if "CustomKeyStoreId" in request or "XksKeyId" in request or origin not in (AWS_KMS, EXTERNAL):
+        raise errors.unsupported("Custom key stores are not supported.")
+    spec = request.get("KeySpec", request.get("CustomerMasterKeySpec", SYMMETRIC_DEFAULT))
+    usage = request.get("KeyUsage", ENCRYPT_DECRYPT)
+    if spec != SYMMETRIC_DEFAULT:
+        raise errors.unsupported(f"KeySpec {spec} is not supported.")
+    if usage != ENCRYPT_DECRYPT:
+        raise errors.validation(f"The operation failed because KeyUsage {usage} is not compatible with KeySpec {spec}.")
+    return origin
+
+
+@operation(
+    "CreateKey",
+    shapes.request(
+        Policy=shapes.POLICY,
+        Description=shapes.DESCRIPTION,
+        KeyUsage=shapes.KEY_USAGE,
+        CustomerMasterKeySpec=shapes.CUSTOMER_MASTER_KEY_SPEC,
+        KeySpec=shapes.KEY_SPEC,
+        Origin=shapes.ORIGIN,
+        CustomKeyStoreId=shapes.CUSTOM_KEY_STORE_ID,
+        BypassPolicyLockoutSafetyCheck=shapes.BOOLEAN,
+        Tags=shapes.TAGS,
+        MultiRegion=shapes.BOOLEAN,
+        XksKeyId=shapes.XKS_KEY_ID,
+    ),
+)
+async def create_key(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
+    service.authorize_account(origin, "CreateKey")
+    key_origin = _check_kind(request)
+    account, region = origin.caller.account, origin.region
+    if request.get("Tags"):
+        service.authorize_account(origin, "TagResource")
+    multi_region = request.get("MultiRegion", False)
+    now = service.now()
+    key = KmsKey(
+        KeyName(account, region, service.new_key_id(multi_region=multi_region)),
+        now,
+        request.get("Policy") or key_policies.default(account, region),
+        origin=key_origin,
+        description=request.get("Description", ""),
+        multi_region=multi_region,
+        tags=tags.merge((), request.get("Tags", ())),
+    )
+    key_policies.parse(key.policy)
+    if not request.get("BypassPolicyLockoutSafetyCheck", False):
+        service.check_lockout(origin, key)
+    records: list[Record] = []
+    if key_origin == AWS_KMS:
+        material = await service.ring.generate(key.name, 1)
+        key = replace(key, backing_keys=(BackingKey(1, material.material_id),), current=1)
+        records.append(material.record)
+    await service.repository.write([model.key_record(key), *records])
+    return {"KeyMetadata": metadata(key, now)}
+
+
+@operation("DescribeKey", shapes.request("KeyId", KeyId=shapes.KEY_ID, GrantTokens=shapes.GRANT_TOKENS))
+async def describe_key(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html"""
+    tokens = request.get("GrantTokens", ())
+    key = await service.usable_key("DescribeKey", origin, request["KeyId"], grant_tokens=tokens)
+    return {"KeyMetadata": metadata(key, service.now())}
+
+
+@operation("ListKeys", shapes.request(Limit=shapes.LIMIT, Marker=shapes.MARKER))
+async def list_keys(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListKeys.html"""
+    service.authorize_account(origin, "ListKeys")
+    limit = request.get("Limit", _DEFAULT_LIST)
+    prefix = f"{origin.caller.account}/{origin.region}/"
+    after = prefix + pages.start_after(request)
+    now = service.now()
+    found: list[KmsKey] = []
+    while len(found) <= limit:
+        records = await service.repository.store.scan(model.KEY, prefix, after, limit + 1)
+        keys = [model.key_from(record) for record in records]
+        found += [key for key in keys if not states.is_deleted(key, now)]
+        if len(records) <= limit:
+            break
+        after = records[-1].id
+    shown = found[:limit]
+    entries = [{"KeyId": key.name.id, "KeyArn": key.arn} for key in shown]
+    return pages.answer("Keys", entries, shown[-1].name.id if len(found) > limit else None)
+
+
+@operation("EnableKey", shapes.request("KeyId", KeyId=shapes.KEY_ID))
+async def enable_key(service: KeyService, origin: CallOrigin, request: Values) -> None:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKey.html
+
+    A key whose rotation fell due while it was disabled is rotated at once, and its schedule starts from now."""
+    key = await service.usable_key("EnableKey", origin, request["KeyId"])
+    if key.enabled:
+        return
+    enabled = replace(key, enabled=True)
+    records: list[Record] = []
+    now = service.now()
+    if enabled.next_rotation is not None and enabled.next_rotation <= now:
+        enabled, material = await lifecycle.rotate(service.ring, enabled, now, model.AUTOMATIC)
+        records.append(material)
+    await service.repository.write([model.key_record(enabled), *records])
+
+
+@operation("DisableKey", shapes.request("KeyId", KeyId=shapes.KEY_ID))
+async def disable_key(service: KeyService, origin: CallOrigin, request: Values) -> None:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKey.html"""
+    key = await service.usable_key("DisableKey", origin, request["KeyId"])
+    if key.enabled:
+        await service.repository.write([model.key_record(replace(key, enabled=False))])
+
+
+@operation(
+    "UpdateKeyDescription",
+    shapes.request("KeyId", "Description", KeyId=shapes.KEY_ID, Description=shapes.DESCRIPTION),
+)
+async def update_key_description(service: KeyService, origin: CallOrigin, request: Values) -> None:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateKeyDescription.html"""
+    key = await service.usable_key("UpdateKeyDescription", origin, request["KeyId"])
+    await service.repository.write([model.key_record(replace(key, description=request["Description"]))])
+
+
+@operation(
+    "ScheduleKeyDeletion",
+    shapes.request("KeyId", KeyId=shapes.KEY_ID, PendingWindowInDays=shapes.PENDING_WINDOW_IN_DAYS),
+)
+async def schedule_key_deletion(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html"""
+    window = request.get("PendingWindowInDays", _DEFAULT_WINDOW)
+    if window not in _WINDOW:
+        raise errors.validation("PendingWindowInDays must be between 7 and 30, inclusive.")
+    key = await service.usable_key("ScheduleKeyDeletion", origin, request["KeyId"])
+    deletion_date = service.now() + timedelta(days=window)
+    waiting = replace(key, enabled=False, deletion_date=deletion_date, deletion_window=window)
+    await service.repository.write([model.key_record(waiting)])
+    return {
+        "KeyId": key.arn,
+        "DeletionDate": deletion_date,
+        "KeyState": KeyState.PENDING_DELETION.value,
+        "PendingWindowInDays": window,
+    }
+
+
+@operation("CancelKeyDeletion", shapes.request("KeyId", KeyId=shapes.KEY_ID))
+async def cancel_key_deletion(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html"""
+    key = await service.usable_key("CancelKeyDeletion", origin, request["KeyId"])
+    kept = replace(key, enabled=False, deletion_date=None, deletion_window=None)
+    await service.repository.write([model.key_record(kept)])
+    return {"KeyId": key.arn}
