@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.aws import canonical, sigv4
@@ -974,3 +976,67 @@ def test_signing_covers_what_matters_and_nothing_else() -> None:
         "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-meta-a,"
         in request.headers["Authorization"]
     )
+
+
+# Whatever comes
+
+WORDS = st.sampled_from(
+    [
+        "AWS4-HMAC-SHA256",
+        "AWS",
+        " ",
+        ",",
+        "=",
+        "/",
+        ";",
+        "&",
+        "%",
+        "%zz",
+        "%ff",
+        "Credential=",
+        "SignedHeaders=",
+        "Signature=",
+        "X-Amz-Algorithm=",
+        "X-Amz-Credential=",
+        "X-Amz-Date=",
+        "X-Amz-Expires=",
+        "X-Amz-SignedHeaders=",
+        "X-Amz-Signature=",
+        "20130524",
+        "20130524T000000Z",
+        "aws4_request",
+        "host",
+        "s3",
+        "kms",
+        CREDENTIAL,
+        KEY_ID,
+        "\udcff",
+        "\N{LATIN SMALL LETTER E WITH ACUTE}",
+        "\N{ARABIC-INDIC DIGIT ONE}",
+    ]
+)
+GARBAGE = st.lists(WORDS | st.text(max_size=3), max_size=14).map("".join)
+
+
+@given(
+    authorization=st.none() | GARBAGE.map("AWS4-HMAC-SHA256 ".__add__) | GARBAGE,
+    query=GARBAGE,
+    path=GARBAGE.map("/".__add__),
+    date=st.none() | GARBAGE | st.text(max_size=40),
+)
+def test_garbage_is_refused_and_nothing_crashes(
+    authorization: str | None, query: str, path: str, date: str | None
+) -> None:
+    headers = CIMultiDict({"Host": HOST})
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    if date is not None:
+        headers["Date"] = date
+    request = Request("GET", path, query, headers)
+    assert sigv4.is_anonymous(request) in {True, False}
+    sigv4.claimed_service(request)
+    error = refused(request)
+    assert 400 <= error.status < 404
+    for text in (error.message, *error.detail.values()):
+        assert text is not None
+        text.encode("utf-8")
