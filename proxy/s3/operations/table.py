@@ -1,0 +1,43 @@
+"""Every operation that is served, and every one that is refused by name."""
+
+from typing import Final
+
+from proxy.s3.objects import resolve
+from proxy.s3.operation import RouteTable
+from proxy.s3.operations.bucket_encryption import (
+    delete_bucket_encryption,
+    get_bucket_encryption,
+    put_bucket_encryption,
+)
+from proxy.s3.operations.buckets import (
+    create_bucket,
+    delete_bucket,
+    get_bucket_location,
+    head_bucket,
+    list_buckets,
+)
+from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
+from proxy.s3.operations.forward import FORWARDED
+from proxy.s3.operations.list_objects import list_objects_operations
+from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
+
+OPERATIONS: Final = with_refusals(
+    (
+        list_buckets,
+        create_bucket,
+        head_bucket,
+        delete_bucket,
+        get_bucket_location,
+        get_bucket_encryption,
+        put_bucket_encryption,
+        delete_bucket_encryption,
+        *list_objects_operations(resolve),
+        DELETE_OBJECT,
+        DELETE_OBJECT_VERSION,
+        delete_objects,
+        *FORWARDED,
+        *UNIMPLEMENTED,
+    )
+)
+
+ROUTES: Final = RouteTable(OPERATIONS)

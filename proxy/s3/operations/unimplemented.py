@@ -1,0 +1,151 @@
+"""What is refused by name: operations that are not implemented here, and methods that a sub-resource does not have.
+
+Nothing that names a sub-resource may fall through to a plain operation on the object or bucket: a ``PUT ?acl`` that
+is served as PutObject replaces the object by an ACL, and a ``DELETE ?legal-hold`` served as DeleteObject deletes it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from proxy.aws.message import Response
+from proxy.s3.errors import invalid_argument, method_not_allowed, not_implemented
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.operation import Level, Operation, Run
+
+_METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE")
+_VERSION_ID: Final = "versionId"
+_PLAIN_PARAMETERS: Final = frozenset(
+    {"id", "versionId", "list-type", "select-type", "partNumber", "annotationName", "x-id"}
+)
+"""Parameters in rows that only tell operations on the same resource apart."""
+
+
+async def _not_implemented(gateway: Gateway, call: Call) -> Response:  # noqa: ARG001 - the form of an operation
+    raise not_implemented()
+
+
+async def _method_not_allowed(gateway: Gateway, call: Call) -> Response:  # noqa: ARG001
+    raise method_not_allowed()
+
+
+async def _no_version_id(gateway: Gateway, call: Call) -> Response:  # noqa: ARG001
+    value = call.request.parameter(_VERSION_ID) or ""
+    raise invalid_argument("This operation does not accept a version-id.", _VERSION_ID, value)
+
+
+def _row(name: str, method: str, level: Level, *query: str, headers: Iterable[str] = ()) -> Operation:
+    # No action: there is nothing to be allowed to do.
+    return Operation(name, method, level, "", _not_implemented, frozenset(query), frozenset(headers))
+
+
+def _bucket(name: str, method: str, *query: str) -> Operation:
+    return _row(name, method, Level.BUCKET, *query)
+
+
+def _object(name: str, method: str, *query: str) -> Operation:
+    return _row(name, method, Level.OBJECT, *query)
+
+
+def _configurations(sub_resource: str, name: str, plural: str) -> tuple[Operation, ...]:
+    """Get, List, Put and Delete of a sub-resource of which a bucket has several, by id."""
+    return (
+        _bucket(f"Get{name}", "GET", sub_resource, "id"),
+        _bucket(f"List{plural}", "GET", sub_resource),
+        _bucket(f"Put{name}", "PUT", sub_resource),
+        _bucket(f"Delete{name}", "DELETE", sub_resource),
+    )
+
+
+UNIMPLEMENTED: Final = (
+    _row("CopyObject", "PUT", Level.OBJECT, headers=("x-amz-copy-source",)),
+    _row("UploadPartCopy", "PUT", Level.OBJECT, "partNumber", "uploadId", headers=("x-amz-copy-source",)),
+    _object("RenameObject", "PUT", "renameObject"),
+    _object("UpdateObjectEncryption", "PUT", "encryption"),
+    _object("GetObjectAttributes", "GET", "attributes"),
+    _object("GetObjectTorrent", "GET", "torrent"),
+    _object("GetObjectAcl", "GET", "acl"),
+    _object("PutObjectAcl", "PUT", "acl"),
+    _object("RestoreObject", "POST", "restore"),
+    _object("SelectObjectContent", "POST", "select", "select-type=2"),
+    _object("GetObjectAnnotation", "GET", "annotation", "annotationName"),
+    _object("ListObjectAnnotations", "GET", "annotation"),
+    _object("PutObjectAnnotation", "PUT", "annotation"),
+    _object("DeleteObjectAnnotation", "DELETE", "annotation"),
+    _bucket("PostObject", "POST"),
+    _bucket("ListObjectVersions", "GET", "versions"),
+    _bucket("ListMultipartUploads", "GET", "uploads"),
+    _bucket("CreateSession", "GET", "session"),
+    _bucket("GetBucketAbac", "GET", "abac"),
+    _bucket("PutBucketAbac", "PUT", "abac"),
+    _bucket("GetBucketAccelerateConfiguration", "GET", "accelerate"),
+    _bucket("PutBucketAccelerateConfiguration", "PUT", "accelerate"),
+    _bucket("GetBucketAcl", "GET", "acl"),
+    _bucket("PutBucketAcl", "PUT", "acl"),
+    *_configurations("analytics", "BucketAnalyticsConfiguration", "BucketAnalyticsConfigurations"),
+    *_configurations(
+        "intelligent-tiering", "BucketIntelligentTieringConfiguration", "BucketIntelligentTieringConfigurations"
+    ),
+    *_configurations("inventory", "BucketInventoryConfiguration", "BucketInventoryConfigurations"),
+    *_configurations("metrics", "BucketMetricsConfiguration", "BucketMetricsConfigurations"),
+    _bucket("CreateBucketMetadataConfiguration", "POST", "metadataConfiguration"),
+    _bucket("GetBucketMetadataConfiguration", "GET", "metadataConfiguration"),
+    _bucket("DeleteBucketMetadataConfiguration", "DELETE", "metadataConfiguration"),
+    _bucket("CreateBucketMetadataTableConfiguration", "POST", "metadataTable"),
+    _bucket("GetBucketMetadataTableConfiguration", "GET", "metadataTable"),
+    _bucket("DeleteBucketMetadataTableConfiguration", "DELETE", "metadataTable"),
+    _bucket("UpdateBucketMetadataInventoryTableConfiguration", "PUT", "metadataInventoryTable"),
+    _bucket("UpdateBucketMetadataJournalTableConfiguration", "PUT", "metadataJournalTable"),
+    _bucket("UpdateBucketMetadataAnnotationTableConfiguration", "PUT", "metadataAnnotationTable"),
+    _bucket("GetBucketPolicy", "GET", "policy"),
+    _bucket("PutBucketPolicy", "PUT", "policy"),
+    _bucket("DeleteBucketPolicy", "DELETE", "policy"),
+    _bucket("GetBucketPolicyStatus", "GET", "policyStatus"),
+    _bucket("GetPublicAccessBlock", "GET", "publicAccessBlock"),
+    _bucket("PutPublicAccessBlock", "PUT", "publicAccessBlock"),
+    _bucket("DeletePublicAccessBlock", "DELETE", "publicAccessBlock"),
+    _bucket("GetBucketReplication", "GET", "replication"),
+    _bucket("PutBucketReplication", "PUT", "replication"),
+    _bucket("DeleteBucketReplication", "DELETE", "replication"),
+    _bucket("DeleteBucketWebsite", "DELETE", "website"),
+    _bucket("DeleteBucketOwnershipControls", "DELETE", "ownershipControls"),
+    # Its path stands where a bucket's name does; there is no such bucket to be looked for.
+    replace(_row("WriteGetObjectResponse", "POST", Level.BUCKET, headers=("x-amz-request-route",)), makes_bucket=True),
+)
+
+
+def with_refusals(operations: Iterable[Operation]) -> list[Operation]:
+    """The operations, and after them a row for every combination of method and sub-resource that none of them has.
+
+    A sub-resource of buckets is refused on objects, too, and the other way round. A version id makes no row less
+    specific than the plain operations that have one.
+    """
+    rows = list(operations)
+    names = {part.partition("=")[0] for row in rows for part in row.query} - _PLAIN_PARAMETERS
+    taken = {(row.method, row.level, row.query) for row in rows if not row.headers}
+    for level in (Level.BUCKET, Level.OBJECT):
+        for method in _METHODS:
+            for name in sorted(names):
+                query = frozenset({name})
+                if (method, level, query) not in taken:
+                    rows.append(Operation("MethodNotAllowed", method, level, "", _method_not_allowed, query))
+    rows += _of_versions(rows)
+    rows.append(_refusal("PUT", {"partNumber"}, _method_not_allowed))
+    rows.append(_refusal("PUT", {_VERSION_ID}, _no_version_id))
+    return rows
+
+
+def _of_versions(rows: list[Operation]) -> list[Operation]:
+    """For each row with one sub-resource, the row with a version id besides, unless it is there: it would be as
+    specific as ``?versionId`` alone, and which of the two is served a matter of order."""
+    taken = {(row.method, row.query) for row in rows if row.level is Level.OBJECT}
+    wanted = [row for row in rows if row.level is Level.OBJECT and len(row.query) == 1 and not row.headers]
+    return [
+        replace(row, query=row.query | {_VERSION_ID})
+        for row in wanted
+        if _VERSION_ID not in row.query and (row.method, row.query | {_VERSION_ID}) not in taken
+    ]
+
+
+def _refusal(method: str, query: set[str], run: Run) -> Operation:
+    return Operation("MethodNotAllowed", method, Level.OBJECT, "", run, frozenset(query))
