@@ -23,8 +23,7 @@ from proxy.s3.adoption import adopt_buckets
 from proxy.s3.gateway import Gateway, Settings, StoreProfile
 from proxy.s3.http_upstream import Credentials, HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
-from proxy.s3.operation import RouteTable
-from proxy.s3.operations.table import OPERATIONS
+from proxy.s3.operations.table import ROUTES
 from proxy.s3.stores.sqlite import SqliteState
 from proxy.server.endpoint import Endpoint
 from proxy.server.http import HttpServer
@@ -110,7 +109,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         memory=MemoryBudget(config.limits.small_body_memory),
         settings=_settings(config),
     )
-    service = S3Service(gateway, RouteTable(OPERATIONS))
+    service = S3Service(gateway, ROUTES)
     endpoint = Endpoint(service, keys, _Users(config.users), _now, os.urandom, name)
     server = HttpServer(endpoint.handle, limits=Limits(), malformed=endpoint.malformed)
     await server.start(sock=listener, ssl_context=_server_tls(config))

@@ -16,10 +16,17 @@ from proxy.s3.operations.buckets import (
     head_bucket,
     list_buckets,
 )
+from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
 from proxy.s3.operations.forward import FORWARDED
+from proxy.s3.operations.get_object import get_object
+from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.list_objects import list_objects_operations
+from proxy.s3.operations.list_parts import list_parts
+from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
+from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
+from proxy.s3.operations.upload_part import upload_part
 
 OPERATIONS: Final = with_refusals(
     (
@@ -32,9 +39,17 @@ OPERATIONS: Final = with_refusals(
         put_bucket_encryption,
         delete_bucket_encryption,
         *list_objects_operations(resolve),
+        put_object,
+        get_object,
+        head_object,
         DELETE_OBJECT,
         DELETE_OBJECT_VERSION,
         delete_objects,
+        create_multipart_upload,
+        upload_part,
+        list_parts,
+        complete_multipart_upload,
+        abort_multipart_upload,
         *FORWARDED,
         *UNIMPLEMENTED,
     )
