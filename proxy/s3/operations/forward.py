@@ -2,8 +2,8 @@
 
 A document is verified and parsed before it goes up; an answer's root element must be the one that the operation has.
 Stores take a sub-resource that they do not know for none: a PUT of it is then CreateBucket or PutObject, a DELETE
-deletes the bucket or the object, a GET is a listing. Therefore the table has only what stores commonly have, and no DELETE of
-a sub-resource that either SeaweedFS or MinIO takes for DeleteBucket.
+deletes the bucket or the object, a GET is a listing. Therefore the table has only what stores commonly have, and no
+DELETE of a sub-resource that either SeaweedFS or MinIO takes for DeleteBucket.
 
 Source: the operations' pages in https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
