@@ -3,6 +3,7 @@
 from typing import Final
 
 from proxy.s3.objects import resolve
+from proxy.s3.operation import RouteTable
 from proxy.s3.operations.bucket_encryption import (
     delete_bucket_encryption,
     get_bucket_encryption,
@@ -16,22 +17,15 @@ from proxy.s3.operations.buckets import (
     list_buckets,
 )
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
-from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
 from proxy.s3.operations.forward import FORWARDED
-from proxy.s3.operations.get_object import get_object
-from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
 from proxy.s3.operations.put_object import put_object
-from proxy.s3.operations.list_parts import list_parts
-from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
-from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
-from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.operations.upload_part import upload_part
 
 OPERATIONS: Final = with_refusals(
@@ -48,14 +42,6 @@ OPERATIONS: Final = with_refusals(
         put_object,
         get_object,
         head_object,
-        get_object,
-        head_object,
-        put_object,
-        create_multipart_upload,
-        upload_part,
-        complete_multipart_upload,
-        abort_multipart_upload,
-        list_parts,
         DELETE_OBJECT,
         DELETE_OBJECT_VERSION,
         delete_objects,
@@ -68,3 +54,5 @@ OPERATIONS: Final = with_refusals(
         *UNIMPLEMENTED,
     )
 )
+
+ROUTES: Final = RouteTable(OPERATIONS)
