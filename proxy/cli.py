@@ -130,8 +130,8 @@ def _add_adopt(parser: argparse.ArgumentParser) -> None:
     which.add_argument("buckets", nargs="*", default=[], metavar="BUCKET")
     which.add_argument("--all", action="store_true", help="every bucket of the store that has no record")
     parser.add_argument("--mixed", action="store_true", help="plaintext objects from before may be in them")
-    parser.add_argument("--account", metavar="ID", help="the owner; default: the account of the first user")
-    parser.add_argument("--region", metavar="NAME", help=f"default: {REGION}")
+    parser.add_argument("--account", metavar="ID", help="the owner; needed if the users have several accounts")
+    parser.add_argument("--region", metavar="NAME", help="default: the one that requests to the store are signed for")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", type=Path, metavar="FILE")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="that of a running `sse-kms-proxy dev`")
@@ -158,7 +158,10 @@ def _adopt(options: argparse.Namespace) -> int:
         load(options.config, os.environ) if options.config else DataDirectory(options.data_dir).config_of_running()
     )
     buckets = None if options.all else options.buckets
-    adopted = asyncio.run(adopt(config, buckets, options.mixed, options.account, options.region))
+    try:
+        adopted = asyncio.run(adopt(config, buckets, options.mixed, options.account, options.region))
+    except ValueError as error:
+        raise StartError(str(error)) from error
     for name in adopted:
         _say(f"adopted {name}" + (" (mixed)" if options.mixed else ""))
     if not adopted:

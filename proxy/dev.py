@@ -12,6 +12,10 @@ from proxy.embedded_store import EmbeddedStore
 from proxy.processes import StopSignal
 from proxy.workers import Workers, listen
 
+DOMAINS = ("localhost", "s3.localhost")
+"""Base domains of virtual-hosted style. TLS clients match no wildcard in ``*.localhost``, as if it were ``*.com``; over
+https there is ``*.s3.localhost``."""
+
 
 @dataclass(frozen=True)
 class DevOptions:
@@ -52,7 +56,7 @@ def run(options: DevOptions, say: Callable[[str], None]) -> int:
             host=options.host,
             port=options.port,
             workers=options.workers,
-            domains=("localhost",),
+            domains=DOMAINS,
             tls_certificate=tls.certificate if tls else None,
             tls_key=tls.key if tls else None,
             allow_plaintext_kms=is_loopback(options.host),
@@ -79,7 +83,7 @@ def _interrupted(stop: StopSignal) -> int:
 
 def _names(host: str) -> list[str]:
     """What the server's certificate is for."""
-    names = ["localhost", "*.localhost", "127.0.0.1", "::1"]
+    names = [*DOMAINS, *(f"*.{domain}" for domain in DOMAINS), "127.0.0.1", "::1"]
     return names if host in {*names, "0.0.0.0", "::"} else [*names, host]  # noqa: S104 - compared, not bound
 
 

@@ -140,6 +140,7 @@ class DataDirectory:
                 url=store_url,
                 access_key_id=credentials.store_access_key_id,
                 secret_access_key=credentials.store_secret_access_key,
+                region=REGION,
                 store="seaweedfs",
             ),
             keys=KeysSettings(database=self.keys_database, root_key_file=self.root_key),

@@ -26,8 +26,10 @@ from proxy.processes import StopSignal, interrupts_held_back, watch_supervisor
 
 logger = logging.getLogger(__name__)
 
+Run = Callable[[Config, socket.socket, str, Callable[[], None]], None]
+
 _BACKLOG = 4096
-_ATTEMPTS_TO_START = 5
+_ATTEMPTS_TO_START = 4
 _QUICK_END_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0
 _KILL_AFTER_DRAIN_SECONDS = 5.0
@@ -120,10 +122,14 @@ class _Worker:
 
 
 class Workers:
-    """The worker processes of one endpoint. ``listeners`` has one socket for each; they are closed by ``stop``."""
+    """The worker processes of one endpoint. ``listeners`` has one socket for each; they are closed by ``stop``.
 
-    def __init__(self, config: Config, listeners: Sequence[socket.socket]) -> None:
+    ``run`` is the work of one: a function of a module, with the signature and promises of ``app.run_worker``.
+    """
+
+    def __init__(self, config: Config, listeners: Sequence[socket.socket], run: Run = run_worker) -> None:
         self._config = config
+        self._run = run
         self._context = multiprocessing.get_context("spawn")
         self._workers = [_Worker(f"worker-{number}", listener) for number, listener in enumerate(listeners, 1)]
 
@@ -181,7 +187,10 @@ class Workers:
     def _launch(self, worker: _Worker) -> None:
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_work, name=worker.name, args=(self._config, worker.listener, worker.name, writer), daemon=True
+            target=_work,
+            name=worker.name,
+            args=(self._run, self._config, worker.listener, worker.name, writer),
+            daemon=True,
         )
         with interrupts_held_back():
             process.start()
@@ -243,7 +252,7 @@ def _how_it_ended(worker: _Worker) -> str:
     return f"ended with exit code {code}"
 
 
-def _work(config: Config, listener: socket.socket, name: str, status: Connection) -> None:
+def _work(run: Run, config: Config, listener: socket.socket, name: str, status: Connection) -> None:
     """The whole life of a worker process. It tells ``status`` once: "" when it is ready, or why it can't start."""
     watch_supervisor()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -253,7 +262,7 @@ def _work(config: Config, listener: socket.socket, name: str, status: Connection
         status.close()
 
     try:
-        run_worker(config, listener, name, ready)
+        run(config, listener, name, ready)
     except (StartError, RootKeyUnusable, WrongRootKey, OSError) as error:
         _say(status, str(error))
         sys.exit(1)
