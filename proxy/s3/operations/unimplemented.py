@@ -15,6 +15,7 @@ from proxy.s3.operation import Level, Operation, Run
 
 _METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE")
 _VERSION_ID: Final = "versionId"
+_LIST_TYPE: Final = "list-type=2"
 _PLAIN_PARAMETERS: Final = frozenset(
     {"id", "versionId", "list-type", "select-type", "partNumber", "annotationName", "x-id"}
 )
@@ -117,8 +118,8 @@ UNIMPLEMENTED: Final = (
 def with_refusals(operations: Iterable[Operation]) -> list[Operation]:
     """The operations, and after them a row for every combination of method and sub-resource that none of them has.
 
-    A sub-resource of buckets is refused on objects, too, and the other way round. A version id makes no row less
-    specific than the plain operations that have one.
+    A sub-resource of buckets is refused on objects, too, and the other way round. Neither ``versionId``
+    nor ``list-type=2`` beside a sub-resource leads back to the plain operations that have them.
     """
     rows = list(operations)
     names = {part.partition("=")[0] for row in rows for part in row.query} - _PLAIN_PARAMETERS
@@ -129,21 +130,22 @@ def with_refusals(operations: Iterable[Operation]) -> list[Operation]:
                 query = frozenset({name})
                 if (method, level, query) not in taken:
                     rows.append(Operation("MethodNotAllowed", method, level, "", _method_not_allowed, query))
-    rows += _of_versions(rows)
+    rows += _also_with(_VERSION_ID, Level.OBJECT, rows)
+    rows += _also_with(_LIST_TYPE, Level.BUCKET, rows)
     rows.append(_refusal("PUT", {"partNumber"}, _method_not_allowed))
     rows.append(_refusal("PUT", {_VERSION_ID}, _no_version_id))
     return rows
 
 
-def _of_versions(rows: list[Operation]) -> list[Operation]:
-    """For each row with one sub-resource, the row with a version id besides, unless it is there: it would be as
-    specific as ``?versionId`` alone, and which of the two is served a matter of order."""
-    taken = {(row.method, row.query) for row in rows if row.level is Level.OBJECT}
-    wanted = [row for row in rows if row.level is Level.OBJECT and len(row.query) == 1 and not row.headers]
+def _also_with(parameter: str, level: Level, rows: list[Operation]) -> list[Operation]:
+    """For each row with one sub-resource, the row with ``parameter`` besides, unless it is there: it would be no more
+    specific than the row of ``parameter`` alone, and which of the two is served a matter of order."""
+    taken = {(row.method, row.query) for row in rows if row.level is level}
+    wanted = [row for row in rows if row.level is level and len(row.query) == 1 and not row.headers]
     return [
-        replace(row, query=row.query | {_VERSION_ID})
+        replace(row, query=row.query | {parameter})
         for row in wanted
-        if _VERSION_ID not in row.query and (row.method, row.query | {_VERSION_ID}) not in taken
+        if parameter not in row.query and (row.method, row.query | {parameter}) not in taken
     ]
 
 
