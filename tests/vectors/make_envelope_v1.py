@@ -1,0 +1,232 @@
+"""Writes envelope_v1.json. Version 1 is frozen: run this only to add cases, and see that no old one changes.
+
+python tests/vectors/make_envelope_v1.py
+"""
+
+import json
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from hashlib import sha256, shake_128
+from pathlib import Path
+from typing import Any
+
+from proxy.envelope import header as headers
+from proxy.envelope import parts, ranges, v1
+from proxy.envelope.digests import NO_DIGESTS, Digests
+from proxy.envelope.header import ARN_NAME, CONTEXT_NAME, KEY_NAME, Mode
+from proxy.envelope.keys import head_keys
+from proxy.envelope.parts import Part, PartsTable
+
+Json = dict[str, Any]
+MIB = 1_048_576
+LARGEST_SHOWN = 300
+KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+OBJECT_ARN = "arn:aws:s3:::example-bucket/some/object"
+TARGET = Path(__file__).with_name("envelope_v1.json")
+ABOUT = (
+    "Byte strings are hex. A plaintext is SHAKE-128 of its case's name, squeezed to its size. 'random' holds the random "
+    "bytes in the order in which the format draws them. Bodies longer than 300 bytes are given by their SHA-256 "
+    "and their last 300 bytes. Negative cases name the step that must fail."
+)
+
+
+def fixed(name: str, size: int) -> bytes:
+    return shake_128(name.encode()).digest(size)
+
+
+class Recorder:
+    """Random bytes that are always the same, remembered in order."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.drawn: list[str] = []
+
+    def __call__(self, size: int) -> bytes:
+        data = fixed(f"{self._name} random {len(self.drawn)}", size)
+        self.drawn.append(data.hex())
+        return data
+
+
+def seal(sealer: Any, data: bytes) -> bytes:
+    return bytes(sealer.update(data)) + bytes(sealer.finalize())
+
+
+def shown(body: bytes) -> Json:
+    if len(body) <= LARGEST_SHOWN:
+        return {"size": len(body), "hex": body.hex()}
+    return {"size": len(body), "sha256": sha256(body).hexdigest(), "end": body[-LARGEST_SHOWN:].hex()}
+
+
+def told(digests: Digests) -> Json:
+    return {"checksums": dict(digests.checksums), "md5": digests.md5.hex() if digests.md5 else None}
+
+
+def checksum(algorithm: str, size: int) -> dict[str, str]:
+    return {algorithm: b64encode(fixed(algorithm, size)).decode()}
+
+
+def single(
+    name: str,
+    size: int,
+    mode: Mode = Mode.KMS,
+    digests: Digests = NO_DIGESTS,
+    footer: Digests = NO_DIGESTS,
+    context: dict[str, str] | None = None,
+    bucket_key: bytes | None = None,
+) -> tuple[Json, bytes]:
+    random = Recorder(name)
+    data_key = fixed(f"{name} data key", 32)
+    wrapping = v1.Wrapping(mode, KEY_ARN, fixed(f"{name} blob", 99), context or {}, bucket_key, OBJECT_ARN)
+    header, sealer = v1.seal_single(
+        data_key, wrapping, plaintext_size=size, digests=digests, footer=lambda: footer, random=random
+    )
+    body = seal(sealer, fixed(name, size))
+    commitment, record_key = head_keys(data_key, header.salt)
+    case = {
+        "name": name,
+        "plaintext_size": size,
+        "plaintext_sha256": sha256(fixed(name, size)).hexdigest(),
+        "data_key": data_key.hex(),
+        "mode": str(mode),
+        "key_arn": KEY_ARN,
+        "wrapped_key": wrapping.wrapped_key.hex(),
+        "context": dict(wrapping.context),
+        "bucket_key": bucket_key.hex() if bucket_key else None,
+        "object_arn": OBJECT_ARN,
+        "digests": told(digests),
+        "footer": told(footer) if size > MIB else None,
+        "random": random.drawn,
+        "object_id": header.object_id.hex(),
+        "commitment": commitment.hex(),
+        "record_key": record_key.hex(),
+        "metadata": headers.encode(header),
+        "body": shown(body),
+    }
+    return case, body
+
+
+def multipart(name: str, layout: list[tuple[int, int]]) -> tuple[Json, list[bytes]]:
+    random = Recorder(name)
+    data_key = fixed(f"{name} data key", 32)
+    wrapping = v1.Wrapping(Mode.KMS, KEY_ARN, fixed(f"{name} blob", 99))
+    header = v1.new_multipart(data_key, wrapping, checksum_algorithm="CRC32C", checksum_type="COMPOSITE", random=random)
+    unlocked = v1.unlock(header, data_key)
+    sums = Digests({"CRC32C": b64encode(fixed("part", 4)).decode()})
+    accepted, stored = [], []
+    for number, size in layout:
+        sealer = v1.seal_part(unlocked, number, size, footer=lambda: sums, random=random)
+        stored.append(seal(sealer, fixed(f"{name} {number}", size)))
+        accepted.append(Part(number, size, sealer.salt, sums.checksums))
+    table = PartsTable(header.object_id, accepted, checksum("CRC32C", 4), "COMPOSITE")
+    case = {
+        "name": name,
+        "about": "The plaintext of part N is SHAKE-128 of the case's name, a space and N in decimal.",
+        "data_key": data_key.hex(),
+        "mode": "aws:kms",
+        "key_arn": KEY_ARN,
+        "wrapped_key": wrapping.wrapped_key.hex(),
+        "checksum_algorithm": "CRC32C",
+        "checksum_type": "COMPOSITE",
+        "checksums": checksum("CRC32C", 4),
+        "random": random.drawn,
+        "metadata": headers.encode(header),
+        "parts": [
+            {
+                "number": part.number,
+                "plaintext_size": part.size,
+                "salt": part.salt.hex(),
+                "checksums": dict(part.checksums),
+                "stored": shown(body),
+            }
+            for part, body in zip(accepted, stored, strict=True)
+        ],
+        "table": parts.encode(table, header, data_key).hex(),
+    }
+    return case, stored
+
+
+def flip(data: bytes, position: int) -> bytes:
+    position %= len(data)
+    return data[:position] + bytes((data[position] ^ 1,)) + data[position + 1 :]
+
+
+def change_key(metadata: dict[str, str], change: Callable[[bytes], bytes]) -> dict[str, str]:
+    value = metadata[KEY_NAME]
+    raw = urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    return metadata | {KEY_NAME: urlsafe_b64encode(change(raw)).rstrip(b"=").decode()}
+
+
+def negatives(case: Json, body: bytes, other: Json, other_body: bytes) -> Iterator[Json]:
+    """Cases made from two good ones: metadata, key and body, the step that must fail, and the error."""
+    metadata, key = case["metadata"], case["data_key"]
+
+    def refused(name: str, step: str, error: str = "EnvelopeError", **change: Any) -> Json:
+        made = {"metadata": metadata, "data_key": key, "body": body.hex()} | change
+        return {"name": name, "step": step, "error": error, **made}
+
+    yield refused("version 2", "decode", "UnknownVersion", metadata=change_key(metadata, lambda raw: b"\2" + raw[1:]))
+    yield refused("mode 0", "decode", metadata=change_key(metadata, lambda raw: raw[:1] + b"\0" + raw[2:]))
+    yield refused("unknown flag", "decode", metadata=change_key(metadata, lambda raw: raw[:1] + b"\x12" + raw[2:]))
+    yield refused("header cut", "decode", metadata=change_key(metadata, lambda raw: raw[:190]))
+    yield refused("no key ARN", "decode", metadata={KEY_NAME: metadata[KEY_NAME], CONTEXT_NAME: metadata[CONTEXT_NAME]})
+    yield refused("padded base64", "decode", metadata=metadata | {KEY_NAME: metadata[KEY_NAME] + "="})
+    yield refused("unknown reserved name", "decode", metadata=metadata | {"x-amz-meta-sse-proxy-more": "1"})
+    spaced = b64encode(json.dumps(case["context"]).encode()).decode()
+    yield refused("context not canonical", "decode", metadata=metadata | {CONTEXT_NAME: spaced})
+    yield refused("another data key", "unlock", data_key=other["data_key"])
+    yield refused("commitment changed", "unlock", metadata=change_key(metadata, lambda raw: flip(raw, 34)))
+    yield refused("salt changed", "unlock", metadata=change_key(metadata, lambda raw: flip(raw, 2)))
+    yield refused("record changed", "unlock", metadata=change_key(metadata, lambda raw: flip(raw, -1)))
+    yield refused("record nonce changed", "unlock", metadata=change_key(metadata, lambda raw: flip(raw, 166)))
+    downgraded = change_key(metadata, lambda raw: raw[:1] + b"\1" + raw[2:])
+    yield refused("mode downgraded to AES256", "unlock", metadata=downgraded)
+    multipart_flag = change_key(metadata, lambda raw: raw[:1] + bytes((raw[1] | 4,)) + raw[2:])
+    yield refused("layout changed", "unlock", metadata=multipart_flag)
+    yield refused("key ARN changed", "unlock", metadata=metadata | {ARN_NAME: KEY_ARN[:-1] + "c"})
+    yield refused("context changed", "unlock", metadata=metadata | {CONTEXT_NAME: b64encode(b'{"a":"b"}').decode()})
+    without = {name: value for name, value in metadata.items() if name != CONTEXT_NAME}
+    yield refused("context removed", "unlock", metadata=without)
+    yield refused("body empty", "open", body="")
+    yield refused("body without its last byte", "open", body=body[:-1].hex())
+    yield refused("body with a byte more", "open", body=(body + b"\0").hex())
+    yield refused("header length byte changed", "open", body=flip(body, 0).hex())
+    yield refused("salt of the body changed", "open", body=flip(body, 1).hex())
+    yield refused("nonce prefix of the body changed", "open", body=flip(body, 39).hex())
+    yield refused("ciphertext changed", "open", body=flip(body, 40).hex())
+    yield refused("tag changed", "open", body=flip(body, -1).hex())
+    yield refused("body of another object", "open", body=other_body.hex())
+
+
+def make() -> Json:
+    context = {"department": "10103.0", "ü": "✓", "Z": ""}
+    short, short_body = single("short", 100, context=context)
+    other, other_body = single("other", 100)
+    bucket_key = fixed("bucket key", 32)
+    singles = [
+        short,
+        other,
+        single("empty", 0)[0],
+        single("one byte, SSE-S3", 1, Mode.S3, Digests(checksum("CRC64NVME", 8), fixed("md5", 16)))[0],
+        single("bucket key", 60, bucket_key=bucket_key, context=context)[0],
+        single("dsse", 60, Mode.KMS_DSSE, Digests(checksum("SHA512", 64)))[0],
+        single("one full segment", ranges.FIRST_PLAINTEXT)[0],
+        single("a second segment of one byte", ranges.FIRST_PLAINTEXT + 1)[0],
+        single("three segments", 131_001)[0],
+        single("largest without a footer", MIB)[0],
+        single("footer", MIB + 1, footer=Digests(checksum("SHA256", 32), fixed("md5", 16)))[0],
+        single("empty footer", MIB + 1)[0],
+    ]
+    return {
+        "about": ABOUT,
+        "sizes": [
+            {"plaintext": size, "single": ranges.stored_size(size), "part": ranges.part_stored_size(size)}
+            for size in (0, 1, 65_479, 65_480, 65_481, 131_000, 131_001, MIB - 1, MIB, MIB + 1, 8 * MIB, 5 << 30)
+        ],
+        "single": singles,
+        "multipart": [multipart("multipart", [(1, 65_481), (2, 0), (7, 10)])[0]],
+        "negative": list(negatives(short, short_body, other, other_body)),
+    }
+
+
+if __name__ == "__main__":
+    TARGET.write_text(json.dumps(make(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
