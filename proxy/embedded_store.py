@@ -184,13 +184,10 @@ class EmbeddedStore:
 
     def _remove_sockets(self) -> None:
         """SeaweedFS leaves its Unix sockets, named by port, in /tmp when it is killed."""
-        ports = (
-            {**self._ports, "admin.port.grpc": self._ports["admin.port"] + _ADMIN_GRPC_OFFSET} if self._ports else {}
-        )
-        for flag, port in ports.items():
-            name = flag.replace(".port", "").replace(".", "-")
-            with contextlib.suppress(OSError):
-                Path(f"/tmp/seaweedfs-{name}-{port}.sock").unlink()  # noqa: S108 - the path is SeaweedFS's choice
+        for number in _numbers(self._ports):
+            for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - SeaweedFS's own choice
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
 
 def choose_ports() -> dict[str, int]:
@@ -213,10 +210,9 @@ def _free_port(stack: contextlib.ExitStack) -> int:
 
 
 def _all_free(ports: Mapping[str, int]) -> bool:
-    numbers = [*ports.values(), ports["admin.port"] + _ADMIN_GRPC_OFFSET]
     try:
         with contextlib.ExitStack() as stack:
-            for number in numbers:
+            for number in _numbers(ports):
                 probe = stack.enter_context(socket.socket())
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((_HOST, number))
@@ -224,6 +220,11 @@ def _all_free(ports: Mapping[str, int]) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def _numbers(ports: Mapping[str, int]) -> list[int]:
+    """Every port that the services take, the one that follows from another included."""
+    return [*ports.values(), *(ports[flag] + _ADMIN_GRPC_OFFSET for flag in ports if flag == "admin.port")]
 
 
 def _remembered_ports(file: Path) -> dict[str, int] | None:
