@@ -39,6 +39,8 @@ and without anything that the client sent."""
 _BACKLOG: Final = 1024
 _ONE_WRITE: Final = 64 * 1024
 """Up to here, copying a body behind its head is cheaper than writing twice."""
+_FOREVER: Final = 30 * 86400.0
+"""For aiohttp's own idle timer, which would cut off a head that is on its way; ``_Connection.check_time`` counts."""
 _CLEAN_UP_SECONDS: Final = 2.0
 """What cancelled requests get to free what they hold when the server stops."""
 
@@ -173,7 +175,9 @@ class _Site(web.Server):
 
     async def sweep(self) -> None:
         """Finds connections whose clients let the server wait for too long; runs until it is cancelled."""
-        interval = min(max(min(self.limits.head_seconds, self.limits.stall_seconds) / 4, 0.02), 5.0)
+        limits = self.limits
+        shortest = min(limits.head_seconds, limits.idle_seconds, limits.stall_seconds)
+        interval = min(max(shortest / 4, 0.02), 5.0)
         while True:
             await asyncio.sleep(interval)
             now = self._loop.time()
@@ -210,6 +214,7 @@ class _Connection(web.RequestHandler):
         "_body",
         "_head_since",
         "_head_size",
+        "_idle_since",
         "_refused",
         "_site",
         "_waiting_since",
@@ -224,7 +229,7 @@ class _Connection(web.RequestHandler):
         super().__init__(
             site,
             loop=loop,
-            keepalive_timeout=limits.idle_seconds,
+            keepalive_timeout=_FOREVER,
             access_log=cast("Any", None),
             max_line_size=limits.line,
             max_field_size=limits.line,
@@ -245,6 +250,7 @@ class _Connection(web.RequestHandler):
         self._head_size = 0
         """Bytes of a head that is not complete yet."""
         self._head_since: float | None = None
+        self._idle_since = loop.time()
         self._waiting_since: float | None = None
         """Since when the server waits for the client to send or to take body bytes."""
         self.measure_heads = False
@@ -329,10 +335,24 @@ class _Connection(web.RequestHandler):
     ) -> tuple["Exchange", bool]:
         """Sends the answer. Returns who knows whether the connection lives on, and whether it is broken now."""
         try:
-            return request, not await request.answer(resp)
+            broken = not await request.answer(resp)
         finally:
             self.exchange = None
+            self._idle_since = self._loop.time()
             self._site.ended(request)
+        if self._refused:
+            await self._linger()
+        return request, broken
+
+    async def _linger(self) -> None:
+        """Lets a client that is still sending what was refused read the answer: closing at once would reset the
+        connection (RFC 9112, section 9.6). Ends early, cancelled, when the client closes."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        await asyncio.sleep(self.limits.linger_seconds)
 
     def check_time(self, now: float) -> None:
         """Acts on a client that has been waited for too long."""
@@ -343,6 +363,8 @@ class _Connection(web.RequestHandler):
                 self.abort()
         elif self._head_since is not None and now - self._head_since >= self.limits.head_seconds:
             self._refuse(_TOO_SLOW)
+        elif self.exchange is None and self._head_since is None and now - self._idle_since >= self.limits.idle_seconds:
+            self.force_close()
 
     def waits(self) -> None:
         self._waiting_since = self._loop.time()
