@@ -84,6 +84,8 @@ def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes,
     Raises:
         EnvelopeError: another bucket key, object ARN, object id or context, or it was tampered with.
     """
+    if len(bucket_key) != xaes.KEY_SIZE:
+        raise EnvelopeError("the bucket key has not its size")
     nonce, ciphertext = wrapped[: xaes.NONCE_SIZE], wrapped[xaes.NONCE_SIZE :]
     try:
         return xaes.open_(bucket_key, nonce, ciphertext, _wrap_binding(object_arn, object_id, context))

@@ -231,7 +231,7 @@ def test_a_bucket_key_gives_the_data_key_back(data_key: bytes, wrapping: Any, ra
     assert run(v1.open_single(v1.unlock(found, key)), body) == b"data"
 
 
-@pytest.mark.parametrize("changed", ["bucket key", "object", "context", "object id", "wrapped key"])
+@pytest.mark.parametrize("changed", ["bucket key", "object", "context", "object id", "wrapped key", "size"])
 def test_a_bucket_key_wrap_is_bound_to_its_place(
     changed: str, data_key: bytes, wrapping: Any, random: Any, run: Any
 ) -> None:
@@ -246,6 +246,8 @@ def test_a_bucket_key_wrap_is_bound_to_its_place(
         header = replace(header, context={})
     elif changed == "object id":
         header = replace(header, salt=other.salt)
+    elif changed == "size":
+        bucket_key = bytes(31)
     else:
         header = replace(header, bucket_wrapped_key=other.bucket_wrapped_key)
     with pytest.raises(EnvelopeError, match="bucket key"):
@@ -341,6 +343,10 @@ LONG_ARN = "arn:aws:kms:ap-northeast-1:123456789012:key/mrk-0123456789abcdef0123
         (Mode.KMS, False, AWS, "SHA256", 32, False, 530),
         (Mode.KMS, True, AWS, "CRC64NVME", 8, False, 594),
         (Mode.KMS, True, AWS, "SHA256", 32, False, 626),
+        (Mode.KMS, False, SMALL, "SHA256", 32, False, 416),
+        (Mode.S3, False, SMALL, "SHA256", 32, True, 438),
+        (Mode.KMS, False, AWS, "SHA512", 64, False, 573),
+        (Mode.KMS, True, AWS, "SHA512", 64, False, 669),
     ],
 )
 def test_the_size_of_the_metadata(

@@ -24,8 +24,8 @@ KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-123
 OBJECT_ARN = "arn:aws:s3:::example-bucket/some/object"
 TARGET = Path(__file__).with_name("envelope_v1.json")
 ABOUT = (
-    "Byte strings are hex. A plaintext is SHAKE-128 of its case's name, squeezed to its size. 'random' holds the random "
-    "bytes in the order in which the format draws them. Bodies longer than 300 bytes are given by their SHA-256 "
+    "Byte strings are hex. A plaintext is SHAKE-128 of its case's name, squeezed to its size. 'random' holds the "
+    "random bytes in the order in which the format draws them. Bodies longer than 300 bytes are given by their SHA-256 "
     "and their last 300 bytes. Negative cases name the step that must fail."
 )
 
