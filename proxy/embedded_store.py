@@ -58,9 +58,18 @@ class StoreFolder:
     def log(self) -> Path:
         return self.path / "store.log"
 
+    def remembered_ports(self) -> dict[str, int] | None:
+        """The port of each service at the last start; None if there was none, or the file is spoilt."""
+        try:
+            ports = json.loads(self.ports.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        whole = isinstance(ports, dict) and set(ports) == set(_PORT_FLAGS)
+        return ports if whole and all(isinstance(port, int) for port in ports.values()) else None
+
     def url(self) -> str | None:
         """Where the store was started last, if it ever was."""
-        ports = _remembered_ports(self.ports)
+        ports = self.remembered_ports()
         return f"http://{_HOST}:{ports['s3.port']}" if ports else None
 
 
@@ -91,7 +100,7 @@ class EmbeddedStore:
         self._prepare()
         for attempt in range(1, _ATTEMPTS + 1):
             # The ports used last time keep SeaweedFS's own records (named by port) few; any free ones do.
-            remembered = _remembered_ports(self._folder.ports) if attempt == 1 else None
+            remembered = self._folder.remembered_ports() if attempt == 1 else None
             self._ports = remembered if remembered and _all_free(remembered) else choose_ports()
             self._folder.ports.write_text(json.dumps(self._ports), encoding="ascii")
             self._launch(weed)
@@ -119,7 +128,7 @@ class EmbeddedStore:
             self._process.kill()
             self._process.wait()
         self._process = None
-        self._remove_sockets()
+        remove_sockets(self._ports)
 
     def _prepare(self) -> None:
         self._folder.data.mkdir(parents=True, exist_ok=True)
@@ -129,7 +138,7 @@ class EmbeddedStore:
         self._folder.identities.write_text(json.dumps(identities), encoding="ascii")
 
     def _launch(self, weed: str) -> None:
-        self._remove_sockets()
+        remove_sockets(self._ports)
         parent = os.getpid()
         with self._folder.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a fixed program with arguments of our own
@@ -182,12 +191,13 @@ class EmbeddedStore:
             return "\n".join(f"  {line}" for line in text.splitlines()[-count:])
         return "  (no log)"
 
-    def _remove_sockets(self) -> None:
-        """SeaweedFS leaves its Unix sockets, named by port, in /tmp when it is killed."""
-        for number in _numbers(self._ports):
-            for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - SeaweedFS's own choice
-                with contextlib.suppress(OSError):
-                    leftover.unlink()
+
+def remove_sockets(ports: Mapping[str, int]) -> None:
+    """Removes the Unix sockets, named by port, that SeaweedFS leaves in /tmp when it is killed."""
+    for number in _numbers(ports):
+        for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - SeaweedFS's own choice
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def choose_ports() -> dict[str, int]:
@@ -225,15 +235,6 @@ def _all_free(ports: Mapping[str, int]) -> bool:
 def _numbers(ports: Mapping[str, int]) -> list[int]:
     """Every port that the services take, the one that follows from another included."""
     return [*ports.values(), *(ports[flag] + _ADMIN_GRPC_OFFSET for flag in ports if flag == "admin.port")]
-
-
-def _remembered_ports(file: Path) -> dict[str, int] | None:
-    try:
-        ports = json.loads(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(ports, dict) and set(ports) == set(_PORT_FLAGS)
-    return ports if whole and all(isinstance(port, int) for port in ports.values()) else None
 
 
 def _find_weed() -> str:

@@ -57,5 +57,4 @@ def dev(tmp_path: Path) -> Iterator[Dev]:
     """``sse-kms-proxy dev`` on a directory of the test's own, to be started; it is stopped afterwards."""
     runner = Dev(tmp_path / "data")
     yield runner
-    for program in runner.programs:
-        program.kill_group()
+    runner.kill()

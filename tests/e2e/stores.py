@@ -25,6 +25,7 @@ from botocore.config import Config as ClientConfig
 
 from proxy import certificates
 from proxy.development import Credentials, DataDirectory, variables, write_private
+from proxy.embedded_store import remove_sockets
 from proxy.kms.root_keys import file as root_key_file
 from proxy.processes import die_with_parent
 
@@ -283,6 +284,13 @@ class Dev:
     def close(self) -> None:
         for program in self.programs:
             program.stop()
+
+    def kill(self) -> None:
+        """Ends everything at once, the store by the end of its parent, and clears away what it leaves in /tmp."""
+        for program in self.programs:
+            program.kill_group()
+        wait_for(lambda: not processes_naming(f"{self.folder}/store"), "the store has gone")
+        remove_sockets(DataDirectory(self.folder).store.remembered_ports() or {})
 
 
 def _is_fresh(env: Path, program: Program) -> bool:
