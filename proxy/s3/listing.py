@@ -25,6 +25,7 @@ Resolve = Callable[[Gateway, BucketRecord, str], Awaitable[ObjectRecord | None]]
 """Finds out what one object is by asking the store for it, and puts it on record; None if it is gone or damaged."""
 
 _RESOLVED_AT_ONCE: Final = 16
+_GREATEST_CHARACTER: Final = "\U0010ffff"
 
 
 class Entry(NamedTuple):
@@ -48,15 +49,29 @@ class Page:
 
     @property
     def last(self) -> str:
-        """The key or common prefix that comes last: what the next page starts after."""
-        ends = [self.entries[-1].key] if self.entries else []
-        if self.prefixes:
-            ends.append(self.prefixes[-1])
-        return max(ends, key=_order, default="")
+        """The key or common prefix that comes last."""
+        return max(self._ends, key=_order, default="")
+
+    @property
+    def resume(self) -> str:
+        """What the next page starts after: the last key, or the end of all keys under the last common prefix."""
+        last = self.last
+        is_prefix = bool(self.prefixes) and last == self.prefixes[-1]
+        return past_prefix(last) if is_prefix else last
+
+    @property
+    def _ends(self) -> list[str]:
+        return [*(entry.key for entry in self.entries[-1:]), *self.prefixes[-1:]]
+
+
+def past_prefix(prefix: str) -> str:
+    """What comes after every key that starts with ``prefix``, for a store that would show the prefix again when told
+    to start after it."""
+    return f"{prefix}{_GREATEST_CHARACTER}"
 
 
 def read_page(document: bytes) -> Page:
-    """A page of ListObjects, asked for with ``encoding-type=url``.
+    """A page of ListObjectsV2, asked for with ``encoding-type=url``.
 
     Raises:
         UpstreamError: it is no such page.
@@ -68,6 +83,8 @@ def read_page(document: bytes) -> Page:
         raise UpstreamError("the store's listing can't be read") from error
     if not reader.ended:
         raise UpstreamError("the store's answer is no listing")
+    if reader.truncated and not reader.entries and not reader.prefixes:
+        raise UpstreamError("the store's listing has an empty page that is not the last")
     return Page(reader.entries, reader.prefixes, reader.truncated)
 
 

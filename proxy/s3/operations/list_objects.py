@@ -1,8 +1,9 @@
 """ListObjects and ListObjectsV2.
 
-Both go up as ListObjects, which every store has, asked for in the url encoding, so that a key with characters that
-XML has no form for survives the way. Continuation tokens are made here, from the last key or common prefix of a page:
-those of stores hold names of the store's own, and SeaweedFS damages such a key in them.
+Both go up as ListObjectsV2, asked for in the url encoding, so that a key with characters that XML has no form for
+survives the way. A page is continued with ``start-after``, past the last key or past all keys under the last common
+prefix, and never with a marker or token of the store: with those, SeaweedFS 4.48 and MinIO repeat, skip or loop for
+some delimiters, page sizes and keys, and name things of their own.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html and API_ListObjectsV2.html
 """
@@ -19,7 +20,7 @@ from proxy.s3.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.listing import Page, Resolve, encode_key, put_right, read_page, render
+from proxy.s3.listing import Page, Resolve, encode_key, past_prefix, put_right, read_page, render
 from proxy.s3.operation import Level, Operation, operation
 
 _MOST_KEYS: Final = 1000
@@ -46,7 +47,7 @@ async def _list_objects(gateway: Gateway, call: Call, resolve: Resolve) -> Respo
     encode = encode_key if url else str
     count = _max_keys(parameter("max-keys"))
     marker, delimiter = parameter("marker") or "", parameter("delimiter") or None
-    page = await _page(gateway, call, resolve, count, marker)
+    page = await _page(gateway, call, resolve, count, _after_marker(marker, parameter("prefix") or "", delimiter))
     # AWS gives it only with a delimiter: without one, the last key is known to the client.
     following = encode(page.last) if page.truncated and delimiter else None
     head = [
@@ -76,7 +77,7 @@ async def _list_objects_v2(gateway: Gateway, call: Call, resolve: Resolve) -> Re
         ("Prefix", encode(parameter("prefix") or "")),
         ("StartAfter", encode(start_after) if start_after else None),
         ("ContinuationToken", token),
-        ("NextContinuationToken", _encode_token(page.last) if page.truncated else None),
+        ("NextContinuationToken", _encode_token(page.resume) if page.truncated else None),
         ("MaxKeys", str(count)),
         ("Delimiter", encode(delimiter) if delimiter else None),
         ("EncodingType", "url" if url else None),
@@ -89,13 +90,22 @@ async def _page(gateway: Gateway, call: Call, resolve: Resolve, count: int, afte
     """The page of at most ``count`` keys and prefixes after ``after``, as the client sees it."""
     if count == 0:
         return Page((), (), truncated=False)
-    query = {"encoding-type": "url", "max-keys": str(count)}
+    query = {"list-type": "2", "encoding-type": "url", "max-keys": str(count)}
     if after:
-        query["marker"] = after
+        query["start-after"] = after
     request = upstream_request("GET", call.target, call.request, query=query, query_names=("prefix", "delimiter"))
     answer = await gateway.upstream.send(request)
     page = read_page(await expect(answer, call.target, 200))
     return await put_right(gateway, call.record, page, resolve)
+
+
+def _after_marker(marker: str, prefix: str, delimiter: str | None) -> str:
+    """What a page of ListObjects starts after. A marker that is a common prefix, as NextMarker may be, stands for all
+    the keys under it."""
+    if not delimiter or not marker.startswith(prefix):
+        return marker
+    _, found, rest = marker[len(prefix) :].partition(delimiter)
+    return past_prefix(marker) if found and not rest else marker
 
 
 def _answer(call: Call, document: bytes) -> Response:
