@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from proxy.envelope import keys
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.segments import Expect, Opener, Sealer, Segments, Skip, Stream, new_stream
+from proxy.stream import Buffer, Pipeline
 
 KEY = bytes(range(32))
 SALT = shake_128(b"salt").digest(32)
@@ -214,3 +215,25 @@ def test_the_model_is_not_the_implementation(pattern: Any) -> None:
     assert AESGCM(key).decrypt(SALT[25:] + b"\0\0\0\0\1", sealed[40:], None) == pattern(10)
     with pytest.raises(InvalidTag):
         AESGCM(key).decrypt(SALT[25:] + b"\0\0\0\0\0", sealed[40:], None)
+
+
+@few
+@given(size=sizes, cuts=cuts)
+def test_sealing_and_opening_in_one_pipeline(size: int, cuts: list[int], run: Any, pattern: Any) -> None:
+    assert run(Pipeline(Sealer(stream(size)), whole(size)), pattern(size), cuts) == pattern(size)
+
+
+def test_a_verifier_before_the_sealer_keeps_the_last_segment_back(pattern: Any) -> None:
+    class Mismatch:
+        def update(self, data: Buffer) -> Buffer:
+            return data
+
+        def finalize(self) -> Buffer:
+            raise ValueError("wrong checksum")
+
+    data = pattern(140_000)
+    pipeline = Pipeline(Mismatch(), Sealer(stream(len(data))))
+    left = bytes(pipeline.update(data))
+    with pytest.raises(ValueError, match="wrong checksum"):
+        pipeline.finalize()
+    assert left == model(data)[: 2 * 65_536]
