@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy import __version__, dev
-from proxy.app import adopt
 from proxy.config import Config, ConfigError, StartError, load
 from proxy.development import REGION, DataDirectory
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
@@ -154,6 +153,9 @@ def _dev(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
+    # What it imports takes half a second, which no other command needs to wait for.
+    from proxy.app import adopt  # noqa: PLC0415
+
     config: Config = (
         load(options.config, os.environ) if options.config else DataDirectory(options.data_dir).config_of_running()
     )

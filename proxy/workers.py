@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from proxy.app import run_worker
 from proxy.config import Config, StartError
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
 from proxy.processes import StopSignal, interrupts_held_back, watch_supervisor
@@ -121,13 +120,20 @@ class _Worker:
     restart_at: float | None = None
 
 
+def serve_endpoint(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
+    """``app.run_worker``, which only the workers load: what it imports takes half a second and 25 MB."""
+    from proxy.app import run_worker  # noqa: PLC0415
+
+    run_worker(config, listener, name, ready)
+
+
 class Workers:
     """The worker processes of one endpoint. ``listeners`` has one socket for each; they are closed by ``stop``.
 
     ``run`` is the work of one: a function of a module, with the signature and promises of ``app.run_worker``.
     """
 
-    def __init__(self, config: Config, listeners: Sequence[socket.socket], run: Run = run_worker) -> None:
+    def __init__(self, config: Config, listeners: Sequence[socket.socket], run: Run = serve_endpoint) -> None:
         self._config = config
         self._run = run
         self._context = multiprocessing.get_context("spawn")
