@@ -149,6 +149,18 @@ async def _put_on_record(
     return record
 
 
+def unlock(stored: StoredObject, header: Header, data_key: bytes) -> Unlocked:
+    """The object's envelope, opened. What the store says of the size must be what was sealed.
+
+    Raises:
+        EnvelopeError: the envelope is damaged or of another object, or the object was cut or grew.
+    """
+    unlocked = v1.unlock(header, data_key)
+    if unlocked.plaintext_size not in (None, stored.size):
+        raise EnvelopeError("the object in the store is longer or shorter than what was sealed")
+    return unlocked
+
+
 async def footer_of(
     gateway: Gateway, target: Target, unlocked: Unlocked, size: int, upstream_etag: str, version: str
 ) -> Digests:

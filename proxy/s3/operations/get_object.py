@@ -23,7 +23,7 @@ from proxy.s3.byte_range import ByteRange
 from proxy.s3.data_keys import data_key_of
 from proxy.s3.forwarding import store_error
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.objects import StoredObject, describe, table_of_parts
+from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
@@ -170,7 +170,7 @@ async def _open(
     if stored.header is None:
         return Response(status, headers, answer.body)
     data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
-    unlocked = v1.unlock(stored.header, data_key)
+    unlocked = unlock(stored, stored.header, data_key)
     table = None
     if stored.multipart:
         table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)

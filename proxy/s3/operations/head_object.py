@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from multidict import CIMultiDict
 
 from proxy.aws.message import Request, Response
-from proxy.envelope import v1
 from proxy.s3 import byte_range, preconditions, sse
 from proxy.s3.data_keys import data_key_of
 from proxy.s3.forwarding import store_error
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.objects import StoredObject, describe, table_of_parts
+from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
@@ -38,7 +37,7 @@ async def head_object(gateway: Gateway, call: Call) -> Response:
     headers["Content-Length"] = str(stored.size)
     if wants_checksums(call) and stored.header is not None:
         data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
-        unlocked = v1.unlock(stored.header, data_key)
+        unlocked = unlock(stored, stored.header, data_key)
         table = None
         if stored.multipart:
             table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
