@@ -236,8 +236,8 @@ class Workers:
     def _plan_replacement(self, worker: _Worker) -> None:
         if worker.process is None:
             return
-        worker.process.join()
-        how = worker.failure or _how_it_ended(worker)
+        ended = _how_it_ended(worker)
+        how = worker.failure or ended
         lived = time.monotonic() - worker.started
         worker.failed_starts = 0 if worker.ready else worker.failed_starts + 1
         worker.quick_ends = worker.quick_ends + 1 if not worker.ready or lived < _QUICK_END_SECONDS else 0
@@ -252,7 +252,11 @@ class Workers:
 
 
 def _how_it_ended(worker: _Worker) -> str:
-    code = worker.process.exitcode if worker.process is not None else None
+    if worker.process is None:
+        return "was not started"
+    # The sentinel closes a moment before the exit code can be had.
+    worker.process.join()
+    code = worker.process.exitcode
     if code is not None and code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
