@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 
@@ -20,6 +21,21 @@ class Caller:
     """What STS calls UserId, such as ``AIDA…``."""
     access_key_id: str
     policies: tuple[Mapping[str, Any], ...] = ()
+    session: "Session | None" = None
+    """Set for temporary credentials."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What temporary credentials add to a principal."""
+
+    issued: datetime
+    expires: datetime
+    role_arn: str | None = None
+    """Of an assumed role: ``arn:aws:iam::<account>:role/<name>``; the caller's own ARN is then
+    ``arn:aws:sts::<account>:assumed-role/<name>/<session name>``. None for GetSessionToken."""
+    policies: tuple[Mapping[str, Any], ...] = ()
+    """Session policies: what they do not allow, the session may not do, whatever the principal may."""
 
 
 @dataclass(frozen=True)
