@@ -47,11 +47,25 @@ class AccessKey:
     caller: Caller
 
 
+class InvalidSessionToken(Exception):
+    """A session token was not made here or not for this access key, or whom it stands for is no longer there."""
+
+
+class ExpiredSessionToken(Exception):
+    """A session token's time is over, or its role's sessions of that time were revoked."""
+
+
 class CredentialSource(Protocol):
     """Where access keys are looked up."""
 
     def find(self, access_key_id: str) -> AccessKey | None:
-        """The access key with this id, or None."""
+        """The long-term access key with this id, or None."""
+        ...
+
+    def find_temporary(self, access_key_id: str, token: str, now: datetime) -> AccessKey:
+        """The temporary access key that a session token belongs to.
+
+        Raises InvalidSessionToken or ExpiredSessionToken."""
         ...
 
 
@@ -65,5 +79,6 @@ class CallOrigin:
     via_service: str | None = None
     """Such as ``s3.eu-west-1.amazonaws.com`` when a service calls on the principal's behalf."""
     source_address: str = ""
+    user_agent: str = ""
     secure_transport: bool = False
     request_id: str = ""

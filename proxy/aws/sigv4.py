@@ -15,7 +15,7 @@ from typing import Final
 from multidict import CIMultiDict
 
 from proxy.aws import canonical, sigv4_errors
-from proxy.aws.credentials import Caller, CredentialSource
+from proxy.aws.credentials import AccessKey, Caller, CredentialSource, ExpiredSessionToken, InvalidSessionToken
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.aws.sigv4_claim import QUERY_AUTHENTICATION, Claim, claimed_service, is_anonymous, read_claim
@@ -88,14 +88,8 @@ def verify(request: Request, credentials: CredentialSource, now: datetime) -> Ve
     errors = claim.errors
     _check_time(claim, now)
     _check_headers(request, claim)
-    if claim.token is not None:
-        # Temporary credentials: the token would be unsealed here and stand in for the credential source.
-        raise errors.session_token()
     credential = claim.credential
-    access_key = credentials.find(credential.access_key_id)
-    if access_key is None:
-        raise errors.unknown_access_key(credential.access_key_id)
-
+    access_key = _access_key(claim, credentials, now)
     payload_hash = _payload_hash(request, claim)
     scope = Scope(credential.date, credential.region, credential.service)
     presigned = claim.expires is not None
@@ -186,6 +180,21 @@ def sign(
         f"Signature={canonical.signature(key, to_sign)}"
     )
     return added
+
+
+def _access_key(claim: Claim, credentials: CredentialSource, now: datetime) -> AccessKey:
+    access_key_id = claim.credential.access_key_id
+    if claim.token is None:
+        found = credentials.find(access_key_id)
+        if found is None:
+            raise claim.errors.unknown_access_key(access_key_id)
+        return found
+    try:
+        return credentials.find_temporary(access_key_id, claim.token, now)
+    except InvalidSessionToken:
+        raise claim.errors.session_token() from None
+    except ExpiredSessionToken:
+        raise claim.errors.expired_token(claim.token) from None
 
 
 def _check_time(claim: Claim, now: datetime) -> None:

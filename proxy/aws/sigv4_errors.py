@@ -89,7 +89,11 @@ class SignatureErrors(Protocol):
 
     def headers_not_signed(self, names: Iterable[str]) -> AwsError: ...
 
-    def session_token(self) -> AwsError: ...
+    def session_token(self) -> AwsError:
+        """A session token is not valid for the access key."""
+        ...
+
+    def expired_token(self, token: str) -> AwsError: ...
 
     def unknown_access_key(self, access_key_id: str) -> AwsError: ...
 
@@ -203,6 +207,9 @@ class S3SignatureErrors:
 
     def session_token(self) -> AwsError:
         return AwsError("InvalidToken", "The provided token is malformed or otherwise invalid.")
+
+    def expired_token(self, token: str) -> AwsError:
+        return AwsError("ExpiredToken", "The provided token has expired.", detail={"Token-0": printable(token)})
 
     def unknown_access_key(self, access_key_id: str) -> AwsError:
         return AwsError(
@@ -320,6 +327,9 @@ class CommonSignatureErrors:
 
     def session_token(self) -> AwsError:
         return self._error("UnrecognizedClient" if self.json else "InvalidClientTokenId", _INVALID_TOKEN)
+
+    def expired_token(self, token: str) -> AwsError:  # noqa: ARG002
+        return self._error("ExpiredToken", "The security token included in the request is expired")
 
     def unknown_access_key(self, access_key_id: str) -> AwsError:  # noqa: ARG002
         return self.session_token()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.aws import canonical, sigv4
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey, Caller, ExpiredSessionToken, InvalidSessionToken
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.aws.sigv4_errors import basic_format
@@ -33,6 +33,14 @@ class Keys:
     def find(self, access_key_id: str) -> AccessKey | None:
         self.asked += 1
         return AccessKey(KEY_ID, SECRET, CALLER) if access_key_id == KEY_ID else None
+
+    def find_temporary(self, access_key_id: str, token: str, now: datetime) -> AccessKey:
+        """``valid`` is the token of the one key, in the year it was made for."""
+        if access_key_id != KEY_ID or token != "valid":
+            raise InvalidSessionToken
+        if now.year != NOW.year:
+            raise ExpiredSessionToken
+        return AccessKey(KEY_ID, SECRET, CALLER)
 
 
 def signed(
@@ -548,10 +556,25 @@ def test_the_content_hash_is_required() -> None:
     assert error.message == "Missing required header for this request: x-amz-content-sha256"
 
 
-def test_session_tokens_are_refused_for_now() -> None:
+def test_a_session_token_must_belong_to_the_access_key() -> None:
     error = refused(signed(headers={"x-amz-security-token": "token"}))
     assert (error.code, error.status) == ("InvalidToken", 400)
     assert refused(presigned(parameters={"X-Amz-Security-Token": "token"})).code == "InvalidToken"
+    assert refused(signed(headers={"x-amz-security-token": ""})).code == "InvalidToken"
+
+
+def test_a_session_token_is_accepted_in_the_header_and_in_the_query() -> None:
+    assert sigv4.verify(signed(headers={"x-amz-security-token": "valid"}), Keys(), NOW).caller == CALLER
+    assert sigv4.verify(presigned(parameters={"X-Amz-Security-Token": "valid"}), Keys(), NOW).caller == CALLER
+
+
+def test_a_session_token_that_has_expired() -> None:
+    later = NOW.replace(year=2014)
+    with pytest.raises(AwsError) as caught:
+        sigv4.verify(signed(headers={"x-amz-security-token": "valid"}, now=later), Keys(), later)
+    error = caught.value
+    assert (error.code, error.status, error.message) == ("ExpiredToken", 400, "The provided token has expired.")
+    assert error.detail == {"Token-0": "valid"}
 
 
 # What is refused: the query form

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.aws import sigv4
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey, Caller, InvalidSessionToken
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 
@@ -42,6 +42,9 @@ class Keys:
         if access_key_id != CREDENTIALS.access_key:
             return None
         return AccessKey(access_key_id, CREDENTIALS.secret_key, CALLER)
+
+    def find_temporary(self, access_key_id: str, token: str, now: datetime) -> AccessKey:
+        raise InvalidSessionToken
 
 
 def by_botocore(signer: SigV4Auth, request: AWSRequest) -> None:
