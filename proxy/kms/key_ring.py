@@ -1,6 +1,9 @@
-"""Backing keys in use: made, wrapped under the root key, unwrapped and kept ready in memory."""
+"""Backing keys in use: made, wrapped under the root key, unwrapped and kept ready in memory.
 
-from collections.abc import Callable
+Every related key of a multi-Region key has a copy of the material of its own, bound to its place.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,18 +39,35 @@ class KeyRing:
         Raises RootKeyUnusable or StoreUnavailable; LookupError when the store has lost the material."""
         cipher = self._ciphers.get((name, ordinal))
         if cipher is None:
-            record = await self._store.get(model.MATERIAL, model.material_record_id(name, ordinal))
-            if record is None:
-                raise LookupError(f"no material for {name.arn}, backing key {ordinal}")
-            cipher = XAES256GCM(await self._root_key.unwrap(record.body, material.associated_data(name, ordinal)))
+            cipher = XAES256GCM(await self._unwrapped(name, ordinal))
             if len(self._ciphers) >= _MAX_CIPHERS:
                 self._ciphers.clear()
             self._ciphers[name, ordinal] = cipher
         return cipher
 
+    async def _unwrapped(self, name: KeyName, ordinal: int) -> bytes:
+        record = await self.record(name, ordinal)
+        if record is None:
+            raise LookupError(f"no material for {name.arn}, backing key {ordinal}")
+        return await self._root_key.unwrap(record.body, material.associated_data(name, ordinal))
+
     async def generate(self, name: KeyName, ordinal: int) -> WrappedMaterial:
         """Fresh material for a new backing key."""
         return await self.wrap(name, ordinal, self._random(material.MATERIAL_SIZE))
+
+    async def generate_for(self, names: Sequence[KeyName], ordinal: int) -> tuple[str, list[Record]]:
+        """Fresh material for a new backing key that all these related keys share: its id, and a copy for each."""
+        plaintext = self._random(material.MATERIAL_SIZE)
+        wrapped = [await self.wrap(name, ordinal, plaintext) for name in names]
+        return wrapped[0].material_id, [each.record for each in wrapped]
+
+    async def copy(self, source: KeyName, ordinals: Iterable[int], to: KeyName) -> list[Record]:
+        """Copies of a key's material for a new replica of it. Raises LookupError when the store has lost some."""
+        copies: list[Record] = []
+        for ordinal in ordinals:
+            plaintext = await self._unwrapped(source, ordinal)
+            copies.append((await self.wrap(to, ordinal, plaintext)).record)
+        return copies
 
     async def wrap(self, name: KeyName, ordinal: int, plaintext: bytes) -> WrappedMaterial:
         """Given material (an import) for a backing key that has none."""
@@ -58,6 +78,15 @@ class KeyRing:
     async def record(self, name: KeyName, ordinal: int) -> Record | None:
         """The stored material as it is, for its deletion."""
         return await self._store.get(model.MATERIAL, model.material_record_id(name, ordinal))
+
+    @property
+    def held(self) -> frozenset[tuple[KeyName, int]]:
+        """The backing keys that are ready in memory."""
+        return frozenset(self._ciphers)
+
+    def drop(self, name: KeyName, ordinal: int) -> None:
+        """Drops a backing key from memory."""
+        self._ciphers.pop((name, ordinal), None)
 
     def forget(self, key: KmsKey, gone: Callable[[BackingKey], bool]) -> None:
         """Drops the ciphers of the backing keys that are gone."""

@@ -8,6 +8,10 @@ Kinds of records and their ids; every entity belongs to an account and a Region:
 ``alias``      ``account/region/alias/name``        an alias, JSON
 ``grant``      ``account/region/key-id/grant-id``   a grant, JSON
 ``service``    ``secret``                           see ``proxy.kms.service``
+``service``    ``upkeep``                           see ``proxy.kms.scheduler``
+
+Related multi-Region keys are records of their own, one for each Region, and each holds all that they share. Whatever
+changes a shared property writes all of them at once, so they never disagree.
 
 Entities are immutable. ``version`` is the record's version that the entity was read from, 0 for a new one, so that
 writing a changed copy is a compare-and-set. Times are kept as whole milliseconds since the epoch.
@@ -112,12 +116,32 @@ class KmsKey:
     next_rotation: datetime | None = None
     deletion_date: datetime | None = None
     deletion_window: int | None = None
-    """Days; kept while the key waits for its deletion."""
+    """Days; kept while the key waits for its deletion, or, with no date yet, for that of its last replica."""
+    primary_region: str = ""
+    """Of a multi-Region key."""
+    replica_regions: tuple[str, ...] = ()
+    """Of a multi-Region key: the Regions of all replicas, in the order of their names."""
+    transient: str | None = None
+    """Creating or Updating, until ``transient_until``."""
+    transient_until: datetime | None = None
     version: int = 0
 
     @cached_property
     def arn(self) -> str:
         return self.name.arn
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether the key is a multi-Region key, and not the primary one."""
+        return self.multi_region and self.primary_region != self.name.region
+
+    @property
+    def related_names(self) -> tuple[KeyName, ...]:
+        """The keys that share this one's material: the primary, its replicas, and nothing but itself where there is
+        only one."""
+        if not self.replica_regions:
+            return (self.name,)
+        return tuple(self.name._replace(region=region) for region in (self.primary_region, *self.replica_regions))
 
     @property
     def current_backing_key(self) -> BackingKey | None:
@@ -145,10 +169,10 @@ class KmsKey:
     @cached_property
     def next_event(self) -> datetime | None:
         """When time alone next changes this key: its deletion, the expiry of a material, or an automatic rotation."""
-        if self.deletion_date is not None:
-            return self.deletion_date
         events = [backing.expires for backing in self.backing_keys if backing.present and backing.expires]
-        if self.enabled and self.next_rotation is not None:
+        if self.deletion_date is not None:
+            events.append(self.deletion_date)
+        if self.enabled and self.next_rotation is not None and not self.is_replica:
             events.append(self.next_rotation)
         return min(events, default=None)
 
@@ -253,6 +277,10 @@ def key_record(key: KmsKey) -> Record:
         "next_rotation": _milliseconds(key.next_rotation),
         "deletion_date": _milliseconds(key.deletion_date),
         "deletion_window": key.deletion_window,
+        "primary_region": key.primary_region,
+        "replica_regions": key.replica_regions,
+        "transient": key.transient,
+        "transient_until": _milliseconds(key.transient_until),
     }
     return Record(key.name.kind, key.name.record_id, key.version, _body(body))
 
@@ -265,6 +293,10 @@ def key_from(record: Record) -> KmsKey:
     body["tags"] = tuple((name, value) for name, value in body["tags"])
     body["next_rotation"] = _optional_time(body["next_rotation"])
     body["deletion_date"] = _optional_time(body["deletion_date"])
+    # Keys that were stored before there were replicas have neither.
+    body["primary_region"] = body.get("primary_region") or (region if body["multi_region"] else "")
+    body["replica_regions"] = tuple(body.get("replica_regions", ()))
+    body["transient_until"] = _optional_time(body.get("transient_until"))
     body["backing_keys"] = tuple(
         BackingKey(
             **{

@@ -1,6 +1,9 @@
 """Entities read from the store, decoded once and kept while nothing has changed there."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from proxy.kms import model
@@ -9,8 +12,22 @@ from proxy.kms.store import KeyStore, Record
 
 T = TypeVar("T")
 
+_RELATED: Final = "related"
 _MAX_ENTRIES: Final = 20_000
 _PAGE: Final = 1000
+
+
+@dataclass(frozen=True)
+class RelatedKeys:
+    """The keys that share their material: the primary key and its replicas, or a key that has none."""
+
+    keys: tuple[KmsKey, ...]
+    """The primary first."""
+
+    @cached_property
+    def next_event(self) -> datetime | None:
+        """When time alone next changes one of them."""
+        return min((key.next_event for key in self.keys if key.next_event is not None), default=None)
 
 
 class Repository:
@@ -43,6 +60,15 @@ class Repository:
             return model.key_from(record) if record else None
 
         return await self._cached(name.kind, name.record_id, load)
+
+    async def related(self, key: KmsKey) -> "RelatedKeys":
+        """A key and, of a multi-Region key, all its related keys, the primary first."""
+
+        async def load() -> RelatedKeys:
+            found = [await self.key(name) for name in key.related_names]
+            return RelatedKeys(tuple(each for each in found if each is not None))
+
+        return await self._cached(_RELATED, key.name.record_id, load)
 
     async def alias(self, account: str, region: str, name: str) -> Alias | None:
         id = f"{account}/{region}/{name}"

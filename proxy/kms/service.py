@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +18,7 @@ from proxy.kms.key_ids import AliasName
 from proxy.kms.key_ring import KeyRing
 from proxy.kms.model import Alias, BackingKey, Grant, KeyName, KmsKey
 from proxy.kms.provider import AWS_MANAGED_S3_KEY
+from proxy.kms.regions import KMS_REGIONS
 from proxy.kms.repository import Repository
 from proxy.kms.root_key import RootKey
 from proxy.kms.store import Conflict, KeyStore, Record
@@ -75,11 +76,17 @@ class KeyService:
         random: Callable[[int], bytes],
         *,
         allow_pkcs1_import: bool = True,
+        enabled_regions: Collection[str] = KMS_REGIONS,
+        transition_time: timedelta = timedelta(0),
     ) -> None:
         """``clock`` gives the time with its zone (UTC); ``random`` gives that many cryptographically random bytes.
 
-        ``allow_pkcs1_import`` offers RSAES_PKCS1_V1_5 for imports, which AWS has refused since 2023-10."""
+        ``allow_pkcs1_import`` offers RSAES_PKCS1_V1_5 for imports, which AWS has refused since 2023-10.
+        ``enabled_regions`` are those where replicas can be made. ``transition_time`` is how long a new replica stays
+        Creating, and how long keys stay Updating when their primary Region has changed."""
         self.allow_pkcs1_import = allow_pkcs1_import
+        self.transition_time = transition_time
+        self._enabled_regions = enabled_regions
         self.repository = Repository(store)
         self.ring = KeyRing(store, root_key, random)
         self.random = random
@@ -139,17 +146,18 @@ class KeyService:
     async def key(self, name: KeyName) -> KmsKey | None:
         """A key as it is now, with what was due settled; None when there is none, or no longer."""
         key = await self.repository.key(name)
-        if key is None or key.next_event is None:
+        if key is None or (key.next_event is None and not key.replica_regions):
             return key
-        now = self.now()
-        if now < key.next_event:
+        now, related = self.now(), await self.repository.related(key)
+        due = related.next_event
+        if due is None or now < due:
             return key
-        if states.is_deleted(key, now):
-            self.ring.forget(key, lambda _: True)
-            await lifecycle.purge(self.repository, key)
-            return None
-        await lifecycle.settle(self.repository, self.ring, key, now)
+        await lifecycle.settle(self.repository, self.ring, related.keys, now)
         return await self.repository.key(name)
+
+    async def related(self, key: KmsKey) -> tuple[KmsKey, ...]:
+        """A key and all its related keys, the primary first, as they were settled with it."""
+        return (await self.repository.related(key)).keys
 
     async def find_key(self, operation: str, origin: CallOrigin, key_id: str) -> KmsKey:
         """The key that ``key_id`` names for this operation; nobody has been authorized and no state checked.
@@ -213,6 +221,13 @@ class KeyService:
         key = KmsKey(name, self.now(), policy="", manager=model.AWS, backing_keys=(backing,), current=1)
         await self.repository.write([model.key_record(key), material.record])
         return await self.owned_key(region)
+
+    def check_region(self, region: str, primary_region: str) -> None:
+        """Refuses a Region where no replica of a key of ``primary_region`` can be.
+
+        Raises KmsError (UnsupportedOperationException)."""
+        if region not in self._enabled_regions or model.partition(region) != model.partition(primary_region):
+            raise errors.unsupported(f"The Region {region} is not available for replicas of keys in {primary_region}.")
 
     def new_key_id(self, *, multi_region: bool = False) -> str:
         """A random UUID, or ``mrk-`` and one without hyphens."""

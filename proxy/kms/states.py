@@ -33,6 +33,11 @@ def is_deleted(key: KmsKey, now: datetime) -> bool:
     return key.deletion_date is not None and now >= key.deletion_date
 
 
+def waits_for_replicas(key: KmsKey) -> bool:
+    """Whether a primary key is to be deleted once its replicas are gone."""
+    return key.deletion_window is not None and key.deletion_date is None
+
+
 def is_present(backing: BackingKey, now: datetime) -> bool:
     """Whether a backing key's material can be used."""
     return backing.present and (backing.expires is None or now < backing.expires)
@@ -42,6 +47,10 @@ def state_of(key: KmsKey, now: datetime) -> KeyState:
     """The state of a key that is not deleted. Material that waits for its rotation does not count."""
     if key.deletion_date is not None:
         return KeyState.PENDING_DELETION
+    if waits_for_replicas(key):
+        return KeyState.PENDING_REPLICA_DELETION
+    if key.transient is not None and key.transient_until is not None and now < key.transient_until:
+        return KeyState(key.transient)
     if key.origin == EXTERNAL and not (
         key.current and all(is_present(backing, now) for backing in key.backing_keys if backing.ordinal <= key.current)
     ):

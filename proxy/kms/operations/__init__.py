@@ -3,7 +3,18 @@
 from typing import Final
 
 from proxy.kms.operation import OperationTable
-from proxy.kms.operations import aliases, cryptographic, data_keys, grants, imports, keys, policies, rotation, tags
+from proxy.kms.operations import (
+    aliases,
+    cryptographic,
+    data_keys,
+    grants,
+    imports,
+    keys,
+    multi_region,
+    policies,
+    rotation,
+    tags,
+)
 
 _UNSUPPORTED: Final = (
     "ConnectCustomKeyStore",
@@ -18,10 +29,8 @@ _UNSUPPORTED: Final = (
     "GetKeyLastUsage",
     "GetPublicKey",
     "ListRetirableGrants",
-    "ReplicateKey",
     "Sign",
     "UpdateCustomKeyStore",
-    "UpdatePrimaryRegion",
     "Verify",
     "VerifyMac",
 )
@@ -62,6 +71,8 @@ OPERATIONS: Final = OperationTable(
         rotation.get_key_rotation_status,
         rotation.rotate_key_on_demand,
         rotation.list_key_rotations,
+        multi_region.replicate_key,
+        multi_region.update_primary_region,
         imports.get_parameters_for_import,
         imports.import_key_material,
         imports.delete_imported_key_material,

@@ -40,18 +40,37 @@ def metadata(key: KmsKey, now: datetime) -> Values:
     }
     if key.deletion_date is not None:
         answer["DeletionDate"] = key.deletion_date
+    if state is KeyState.PENDING_REPLICA_DELETION:
+        answer["PendingDeletionWindowInDays"] = key.deletion_window
     current = key.current_backing_key
     if current is not None:
         answer["CurrentKeyMaterialId"] = current.material_id
         if key.origin == EXTERNAL and states.is_present(current, now):
-            answer |= expiration(current)
+            answer |= expiration(_first_to_expire(key, current, now))
     if key.multi_region:
-        answer["MultiRegionConfiguration"] = {
-            "MultiRegionKeyType": "PRIMARY",
-            "PrimaryKey": {"Arn": key.arn, "Region": key.name.region},
-            "ReplicaKeys": [],
-        }
+        answer["MultiRegionConfiguration"] = _multi_region_configuration(key)
     return answer
+
+
+def _first_to_expire(key: KmsKey, current: BackingKey, now: datetime) -> BackingKey:
+    """Of the material that belongs to the key for good, that which expires first; the current one if none does."""
+    expiring = [
+        backing
+        for backing in key.backing_keys
+        if backing.ordinal <= key.current and backing.expires is not None and states.is_present(backing, now)
+    ]
+    return min(expiring, key=lambda backing: backing.expires or now, default=current)
+
+
+def _multi_region_configuration(key: KmsKey) -> Values:
+    def named(region: str) -> Values:
+        return {"Arn": key.name._replace(region=region).arn, "Region": region}
+
+    return {
+        "MultiRegionKeyType": "REPLICA" if key.is_replica else "PRIMARY",
+        "PrimaryKey": named(key.primary_region),
+        "ReplicaKeys": [named(region) for region in key.replica_regions],
+    }
 
 
 def expiration(backing: BackingKey) -> Values:
@@ -112,6 +131,7 @@ async def create_key(service: KeyService, origin: CallOrigin, request: Values) -
         origin=key_origin,
         description=request.get("Description", ""),
         multi_region=multi_region,
+        primary_region=region if multi_region else "",
         tags=tags.merge((), request.get("Tags", ())),
     )
     key_policies.parse(key.policy)
@@ -163,13 +183,13 @@ async def enable_key(service: KeyService, origin: CallOrigin, request: Values) -
     key = await service.usable_key("EnableKey", origin, request["KeyId"])
     if key.enabled:
         return
-    enabled = replace(key, enabled=True)
-    records: list[Record] = []
+    enabled: tuple[KmsKey, ...] = (replace(key, enabled=True),)
+    copies: list[Record] = []
     now = service.now()
-    if enabled.next_rotation is not None and enabled.next_rotation <= now:
-        enabled, material = await lifecycle.rotate(service.ring, enabled, now, model.AUTOMATIC)
-        records.append(material)
-    await service.repository.write([model.key_record(enabled), *records])
+    if key.next_rotation is not None and key.next_rotation <= now and not key.is_replica:
+        related = [enabled[0] if each.name == key.name else each for each in await service.related(key)]
+        enabled, copies = await lifecycle.rotate(service.ring, related, now, model.AUTOMATIC)
+    await service.repository.write([*map(model.key_record, enabled), *copies])
 
 
 @operation("DisableKey", shapes.request("KeyId", KeyId=shapes.KEY_ID))
@@ -200,15 +220,15 @@ async def schedule_key_deletion(service: KeyService, origin: CallOrigin, request
     if window not in _WINDOW:
         raise errors.validation("PendingWindowInDays must be between 7 and 30, inclusive.")
     key = await service.usable_key("ScheduleKeyDeletion", origin, request["KeyId"])
-    deletion_date = service.now() + timedelta(days=window)
+    now = service.now()
+    # The waiting time of a primary key begins when its last replica is deleted.
+    deletion_date = None if key.replica_regions and not key.is_replica else now + timedelta(days=window)
     waiting = replace(key, enabled=False, deletion_date=deletion_date, deletion_window=window)
     await service.repository.write([model.key_record(waiting)])
-    return {
-        "KeyId": key.arn,
-        "DeletionDate": deletion_date,
-        "KeyState": KeyState.PENDING_DELETION.value,
-        "PendingWindowInDays": window,
-    }
+    answer: Values = {"KeyId": key.arn, "KeyState": states.state_of(waiting, now).value, "PendingWindowInDays": window}
+    if deletion_date is not None:
+        answer["DeletionDate"] = deletion_date
+    return answer
 
 
 @operation("CancelKeyDeletion", shapes.request("KeyId", KeyId=shapes.KEY_ID))
