@@ -159,6 +159,14 @@ class KeyService:
         """A key and all its related keys, the primary first, as they were settled with it."""
         return (await self.repository.related(key)).keys
 
+    async def drop_deleted_material(self) -> None:
+        """Drops from memory the material that any process has deleted. Raises StoreUnavailable."""
+        for name, ordinal in self.ring.held:
+            key = await self.repository.key(name)
+            backing = key.backing_key(ordinal) if key is not None else None
+            if backing is None or not states.is_present(backing, self.now()):
+                self.ring.drop(name, ordinal)
+
     async def find_key(self, operation: str, origin: CallOrigin, key_id: str) -> KmsKey:
         """The key that ``key_id`` names for this operation; nobody has been authorized and no state checked.
 

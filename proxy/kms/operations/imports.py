@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +14,7 @@ from proxy.kms.errors import KmsError
 from proxy.kms.import_token import ImportToken
 from proxy.kms.model import EXTERNAL, BackingKey, KmsKey
 from proxy.kms.operation import operation
+from proxy.kms.operations import multi_region
 from proxy.kms.service import KeyService
 from proxy.kms.states import KeyState
 from proxy.kms.store import Record
@@ -107,6 +109,9 @@ def _known(key: KmsKey, material_id: str) -> BackingKey | None:
 def _place(key: KmsKey, request: Values, material_id: str, now: datetime) -> BackingKey:
     """The backing key that the material is for: a known one, or the next."""
     kind = request.get("ImportType", _EXISTING if key.backing_keys else _NEW)
+    if kind == _NEW and key.is_replica:
+        # New material is imported into the primary key first, and then as existing material into each replica.
+        multi_region.check_primary(key)
     wanted = request.get("KeyMaterialId")
     known = _known(key, material_id)
     if kind == _EXISTING:
@@ -148,24 +153,42 @@ async def import_key_material(service: KeyService, origin: CallOrigin, request: 
     backing = _place(key, request, material.material_id(key.name, plaintext), now)
     description = request.get("KeyMaterialDescription", backing.description)
     imported = replace(backing, present=True, expires=expires, description=description)
-    # Material that waited for its rotation and was deleted gives way to what is imported in its stead.
-    kept = tuple(
-        other
-        for other in key.backing_keys
-        if other.ordinal != backing.ordinal and (other.ordinal <= key.current or states.is_present(other, now))
-    )
-    changed = replace(
-        key,
-        backing_keys=tuple(sorted((*kept, imported), key=lambda each: each.ordinal)),
-        current=key.current or imported.ordinal,
-    )
+    changed = _with_material(key, imported)
     if states.state_of(key, now) is KeyState.PENDING_IMPORT:
         changed = replace(changed, enabled=True)
-    records: list[Record] = []
+    puts, deletes = [model.key_record(changed)], list[Record]()
+    if backing not in key.backing_keys:
+        # The replicas learn which material they may import.
+        expected = multi_region.not_imported(backing)
+        others = [each for each in await service.related(key) if each.name != key.name]
+        puts += [model.key_record(_with_material(each, expected)) for each in others]
+        deletes = await _replaced(service, [key, *others], expected)
     if await service.ring.record(key.name, imported.ordinal) is None:
-        records.append((await service.ring.wrap(key.name, imported.ordinal, plaintext)).record)
-    await service.repository.write([model.key_record(changed), *records])
+        puts.append((await service.ring.wrap(key.name, imported.ordinal, plaintext)).record)
+    await service.repository.write(puts, deletes)
     return {"KeyId": key.arn, "KeyMaterialId": imported.material_id}
+
+
+def _with_material(key: KmsKey, backing: BackingKey) -> KmsKey:
+    """The key with a backing key added or replaced. A new one takes the place of that which waited for its rotation."""
+    kept = (
+        other
+        for other in key.backing_keys
+        if other.ordinal != backing.ordinal and (other.ordinal <= key.current or backing.ordinal <= key.current)
+    )
+    ordered = sorted((*kept, backing), key=lambda each: each.ordinal)
+    return replace(key, backing_keys=tuple(ordered), current=key.current or backing.ordinal)
+
+
+async def _replaced(service: KeyService, keys: Sequence[KmsKey], by: BackingKey) -> list[Record]:
+    """What is left, in replicas, of material that waited for its rotation and gives way to another."""
+    records: list[Record | None] = []
+    for key in keys:
+        pending = key.pending_rotation
+        if pending is not None and pending.ordinal != by.ordinal:
+            records.append(await service.ring.record(key.name, pending.ordinal))
+            service.ring.drop(key.name, pending.ordinal)
+    return [record for record in records if record is not None]
 
 
 @operation(
@@ -181,15 +204,27 @@ async def delete_imported_key_material(service: KeyService, origin: CallOrigin, 
         raise KmsError("NotFoundException", f"Key material {wanted} does not exist")
     if backing is None:
         return {"KeyId": key.arn, "KeyMaterialId": ""}
-    if backing.present:
-        record = await service.ring.record(key.name, backing.ordinal)
-        changed = replace(
-            key,
-            backing_keys=tuple(
-                replace(other, present=False, expires=None) if other.ordinal == backing.ordinal else other
-                for other in key.backing_keys
-            ),
-        )
-        await service.repository.write([model.key_record(changed)], [record] if record else [])
-        service.ring.forget(changed, lambda each: not each.present)
+    # Material that waits for its rotation goes from the replicas too when it goes from the primary key.
+    everywhere = backing.ordinal > key.current and not key.is_replica
+    related = await service.related(key) if everywhere else (key,)
+    holding = [each for each in related if _holds(each, backing.ordinal)]
+    changed = [_without_material(each, backing.ordinal) for each in holding]
+    records = [await service.ring.record(each.name, backing.ordinal) for each in holding]
+    if holding:
+        deletes = [record for record in records if record is not None]
+        await service.repository.write(list(map(model.key_record, changed)), deletes)
+    for each in changed:
+        service.ring.drop(each.name, backing.ordinal)
     return {"KeyId": key.arn, "KeyMaterialId": backing.material_id}
+
+
+def _holds(key: KmsKey, ordinal: int) -> bool:
+    backing = key.backing_key(ordinal)
+    return backing is not None and backing.present
+
+
+def _without_material(key: KmsKey, ordinal: int) -> KmsKey:
+    backing_keys = tuple(
+        replace(other, present=False, expires=None) if other.ordinal == ordinal else other for other in key.backing_keys
+    )
+    return replace(key, backing_keys=backing_keys)
