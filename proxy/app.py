@@ -14,6 +14,7 @@ import uvloop
 
 from proxy.aws.credentials import AccessKey
 from proxy.config import Config
+from proxy.kms import scheduler
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.root_keys import file as root_key_file
 from proxy.kms.root_keys.file import LocalRootKey
@@ -114,7 +115,9 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     server = HttpServer(endpoint.handle, limits=Limits(), malformed=endpoint.malformed)
     await server.start(sock=listener, ssl_context=_server_tls(config))
     ready()
+    upkeep = asyncio.create_task(scheduler.run(keys))
     await stopped.wait()
+    upkeep.cancel()
     await server.stop(config.listen.drain_seconds)
     await upstream.aclose()
     await state.aclose()
