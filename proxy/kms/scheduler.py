@@ -4,8 +4,9 @@ Nothing depends on its being in time, since every use of a key settles what is d
 of keys whose waiting time is over and imported material that has expired, from the store and from memory.
 
 Every worker runs it. The record ``service/upkeep`` holds the time of the next round (milliseconds since the epoch,
-JSON); whichever worker moves it on by compare-and-set does the round. A worker that dies in the middle of one leaves the
-rest to the next round; each key is settled by one write, and a key that somebody else has settled meanwhile is left.
+JSON); whichever worker moves it on by compare-and-set does the round. What a worker leaves undone that dies in the
+middle of one waits for the next round. Each key is settled by one write, and one that somebody else has settled
+meanwhile is left alone.
 """
 
 import asyncio
