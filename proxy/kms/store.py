@@ -39,8 +39,12 @@ class KeyStore(Protocol):
         """The record as it is now."""
         ...
 
-    async def write(self, puts: Sequence[Record], deletes: Sequence[Record] = ()) -> None:
-        """Writes and deletes all the records or, if any is not at its expected version, none of them (Conflict)."""
+    async def write(
+        self, puts: Sequence[Record], deletes: Sequence[Record] = (), unchanged: Sequence[Record] = ()
+    ) -> None:
+        """Writes and deletes all the records or, if any is not at its expected version, none of them (Conflict).
+
+        ``unchanged`` have to be at their expected versions, too, but are left alone; their bodies do not count."""
         ...
 
     async def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:

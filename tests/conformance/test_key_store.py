@@ -71,6 +71,19 @@ async def test_a_write_is_all_or_nothing(store: KeyStore, wrong: str) -> None:
     assert await store.get("key", "b") == record("b", 1, b"one")
 
 
+async def test_a_write_may_depend_on_records_that_it_leaves_alone(store: KeyStore) -> None:
+    await store.write([record("a", body=b"one")])
+    await store.write([record("b")], unchanged=[record("a", 1, b"any body"), record("missing", 0)])
+    assert await store.get("key", "a") == record("a", 1, b"one")
+    assert await store.get("key", "b") == record("b", 1)
+    for there in (record("a", 0), record("a", 2), record("missing", 1)):
+        with pytest.raises(Conflict):
+            await store.write([record("c")], [record("b", 1)], [there])
+    assert await store.get("key", "c") is None
+    assert await store.get("key", "b") == record("b", 1)
+    assert await store.get("key", "missing") is None
+
+
 async def test_a_delete_expects_its_version_and_a_new_record_starts_over(store: KeyStore) -> None:
     await store.write([record("a")])
     with pytest.raises(Conflict):

@@ -15,8 +15,10 @@ class MemoryKeyStore(KeyStore):
     async def get(self, kind: str, id: str) -> Record | None:
         return self._records.get((kind, id))
 
-    async def write(self, puts: Sequence[Record], deletes: Sequence[Record] = ()) -> None:
-        for record in (*puts, *deletes):
+    async def write(
+        self, puts: Sequence[Record], deletes: Sequence[Record] = (), unchanged: Sequence[Record] = ()
+    ) -> None:
+        for record in (*puts, *deletes, *unchanged):
             there = self._records.get((record.kind, record.id))
             if (there.version if there else 0) != record.version:
                 raise Conflict(f"{record.kind} {record.id}")

@@ -97,16 +97,20 @@ class SqliteKeyStore(KeyStore):
             ).fetchone()
         return Record(kind, id, row[0], row[1]) if row else None
 
-    async def write(self, puts: Sequence[Record], deletes: Sequence[Record] = ()) -> None:
+    async def write(
+        self, puts: Sequence[Record], deletes: Sequence[Record] = (), unchanged: Sequence[Record] = ()
+    ) -> None:
         # Shielded: a request that is given up must not leave its write half known to the event loop.
-        future = asyncio.get_running_loop().run_in_executor(self._writer, self._write, tuple(puts), tuple(deletes))
-        await asyncio.shield(future)
+        records = tuple(puts), tuple(deletes), tuple(unchanged)
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._write, *records))
 
-    def _write(self, puts: Sequence[Record], deletes: Sequence[Record]) -> None:
+    def _write(self, puts: Sequence[Record], deletes: Sequence[Record], unchanged: Sequence[Record]) -> None:
         connection = self._writing
         with _unavailable():
             connection.execute("BEGIN IMMEDIATE")
             try:
+                for record in unchanged:
+                    self._check(record)
                 for record in puts:
                     self._put(record)
                 for record in deletes:
@@ -117,6 +121,13 @@ class SqliteKeyStore(KeyStore):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def _check(self, record: Record) -> None:
+        row = self._writing.execute(
+            "SELECT version FROM record WHERE kind = ? AND id = ?", (record.kind, record.id)
+        ).fetchone()
+        if (row[0] if row else 0) != record.version:
+            raise Conflict(f"{record.kind} {record.id}")
 
     def _put(self, record: Record) -> None:
         if record.version == 0:
