@@ -83,8 +83,27 @@ def unsupported_origin(arn: str, origin: str) -> KmsError:
     return unsupported(f"{arn} origin is {origin} which is not valid for this operation.")
 
 
+def unsupported_spec(arn: str, spec: str) -> KmsError:
+    return unsupported(f"{arn} key spec is {spec} which is not valid for this operation.")
+
+
 def invalid_key_usage(arn: str, usage: str, operation: str) -> KmsError:
     return KmsError("InvalidKeyUsageException", f"{arn} key usage is {usage} which is not valid for {operation}.")
+
+
+def incompatible_algorithm(algorithm: str, spec: str) -> KmsError:
+    return KmsError("InvalidKeyUsageException", f"Algorithm {algorithm} is incompatible with key spec {spec}.")
+
+
+def throttling() -> KmsError:
+    return KmsError(
+        "ThrottlingException",
+        "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
+    )
+
+
+def custom_key_store_not_found(id: str) -> KmsError:
+    return KmsError("CustomKeyStoreNotFoundException", f"Custom key store {id} does not exist.")
 
 
 def validation(message: str) -> KmsError:

@@ -5,7 +5,7 @@ Every related key of a multi-Region key has a copy of the material of its own, b
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from proxy.kms import material, model
 from proxy.kms.model import BackingKey, KeyName, KmsKey
@@ -13,7 +13,9 @@ from proxy.kms.root_key import RootKey
 from proxy.kms.store import KeyStore, Record
 from proxy.xaes import XAES256GCM
 
-_MAX_CIPHERS: Final = 20_000
+T = TypeVar("T")
+
+_MAX_LOADED: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,25 @@ class KeyRing:
         self._store = store
         self._root_key = root_key
         self._random = random
-        self._ciphers: dict[tuple[KeyName, int], XAES256GCM] = {}
+        self._loaded: dict[tuple[KeyName, int], Any] = {}
 
     async def cipher(self, name: KeyName, ordinal: int) -> XAES256GCM:
         """The cipher of a backing key whose material is present.
 
         Raises RootKeyUnusable or StoreUnavailable; LookupError when the store has lost the material."""
-        cipher = self._ciphers.get((name, ordinal))
-        if cipher is None:
-            cipher = XAES256GCM(await self._unwrapped(name, ordinal))
-            if len(self._ciphers) >= _MAX_CIPHERS:
-                self._ciphers.clear()
-            self._ciphers[name, ordinal] = cipher
-        return cipher
+        return await self.loaded(name, ordinal, XAES256GCM)
+
+    async def loaded(self, name: KeyName, ordinal: int, load: Callable[[bytes], T]) -> T:
+        """What ``load`` makes of the material of a backing key that is present; for one key always the same ``load``.
+
+        Raises as ``cipher``."""
+        found: T | None = self._loaded.get((name, ordinal))
+        if found is None:
+            found = load(await self._unwrapped(name, ordinal))
+            if len(self._loaded) >= _MAX_LOADED:
+                self._loaded.clear()
+            self._loaded[name, ordinal] = found
+        return found
 
     async def _unwrapped(self, name: KeyName, ordinal: int) -> bytes:
         record = await self.record(name, ordinal)
@@ -82,14 +90,14 @@ class KeyRing:
     @property
     def held(self) -> frozenset[tuple[KeyName, int]]:
         """The backing keys that are ready in memory."""
-        return frozenset(self._ciphers)
+        return frozenset(self._loaded)
 
     def drop(self, name: KeyName, ordinal: int) -> None:
         """Drops a backing key from memory."""
-        self._ciphers.pop((name, ordinal), None)
+        self._loaded.pop((name, ordinal), None)
 
     def forget(self, key: KmsKey, gone: Callable[[BackingKey], bool]) -> None:
         """Drops the ciphers of the backing keys that are gone."""
         for backing in key.backing_keys:
             if gone(backing):
-                self._ciphers.pop((key.name, backing.ordinal), None)
+                self._loaded.pop((key.name, backing.ordinal), None)

@@ -66,7 +66,8 @@ async def _records(repository: Repository, key: KmsKey) -> list[Record]:
     grants = await repository.scan_all(model.GRANT, f"{name.record_id}/")
     aliases = await repository.scan_all(model.ALIAS, f"{name.account}/{name.region}/")
     targeting = [record for record in aliases if model.alias_from(record).target == name.id]
-    return [model.key_record(key), *materials, *grants, *targeting]
+    usage = await repository.scan_all(model.USAGE, name.record_id)
+    return [model.key_record(key), *materials, *grants, *targeting, *usage]
 
 
 async def _expired_material(ring: KeyRing, key: KmsKey, now: datetime) -> list[Record]:

@@ -7,6 +7,7 @@ Kinds of records and their ids; every entity belongs to an account and a Region:
 ``material``   ``account/region/key-id/ordinal``    one backing key's material, wrapped under the root key
 ``alias``      ``account/region/alias/name``        an alias, JSON
 ``grant``      ``account/region/key-id/grant-id``   a grant, JSON
+``usage``      ``account/region/key-id``            when a key was last used, see ``proxy.kms.last_usage``
 ``service``    ``secret``                           see ``proxy.kms.service``
 ``service``    ``upkeep``                           see ``proxy.kms.scheduler``
 
@@ -17,6 +18,7 @@ Entities are immutable. ``version`` is the record's version that the entity was 
 writing a changed copy is a compare-and-set. Times are kept as whole milliseconds since the epoch.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ MATERIAL: Final = "material"
 ALIAS: Final = "alias"
 GRANT: Final = "grant"
 SERVICE: Final = "service"
+USAGE: Final = "usage"
 
 AUTOMATIC: Final = "AUTOMATIC"
 ON_DEMAND: Final = "ON_DEMAND"
@@ -114,6 +117,8 @@ class KmsKey:
     rotation_period: int | None = None
     """Days between automatic rotations; None when they are off."""
     next_rotation: datetime | None = None
+    public_key: bytes = b""
+    """Of an asymmetric key that has or had material: its SubjectPublicKeyInfo, DER."""
     deletion_date: datetime | None = None
     deletion_window: int | None = None
     """Days; kept while the key waits for its deletion, or, with no date yet, for that of its last replica."""
@@ -275,6 +280,7 @@ def key_record(key: KmsKey) -> Record:
         "current": key.current,
         "rotation_period": key.rotation_period,
         "next_rotation": _milliseconds(key.next_rotation),
+        "public_key": base64.b64encode(key.public_key).decode("ascii"),
         "deletion_date": _milliseconds(key.deletion_date),
         "deletion_window": key.deletion_window,
         "primary_region": key.primary_region,
@@ -292,6 +298,7 @@ def key_from(record: Record) -> KmsKey:
     body["created"] = _time(body["created"])
     body["tags"] = tuple((name, value) for name, value in body["tags"])
     body["next_rotation"] = _optional_time(body["next_rotation"])
+    body["public_key"] = base64.b64decode(body.get("public_key", ""))
     body["deletion_date"] = _optional_time(body["deletion_date"])
     # Keys that were stored before there were replicas have neither.
     body["primary_region"] = body.get("primary_region") or (region if body["multi_region"] else "")

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
-from proxy.kms import model
+from proxy.kms import errors, model
 from proxy.kms.model import Alias, Grant, KeyName, KmsKey
 from proxy.kms.store import KeyStore, Record
 
@@ -38,6 +38,13 @@ class Repository:
         self.store = store
         self._generation: int | None = None
         self._entries: dict[tuple[str, str], Any] = {}
+        self._rehearses = False
+
+    def rehearsal(self) -> "Repository":
+        """A repository of the same store that refuses to write, for dry runs."""
+        twin = Repository(self.store)
+        twin._rehearses = True
+        return twin
 
     async def _cached(self, kind: str, id: str, load: Callable[[], Awaitable[T]]) -> T:
         generation = self.store.generation()
@@ -102,7 +109,10 @@ class Repository:
                 return records
 
     async def write(self, puts: Sequence[Record], deletes: Sequence[Record] = ()) -> None:
-        """One write of the store. Raises Conflict, after which the caller starts over from fresh reads."""
+        """One write of the store. Raises Conflict, after which the caller starts over from fresh reads, or KmsError
+        (DryRunOperationException) in a rehearsal."""
+        if self._rehearses:
+            raise errors.dry_run()
         try:
             await self.store.write(puts, deletes)
         finally:

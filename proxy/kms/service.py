@@ -1,6 +1,7 @@
 """The key service: keys found, checked and used, for the operations and the in-process provider."""
 
 import contextlib
+import copy
 import hashlib
 import hmac
 import uuid
@@ -13,15 +14,20 @@ from proxy.aws import policy
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.policy import Answer, Question
 from proxy.kms import errors, grants, key_ids, key_policies, lifecycle, model, shapes, states
+from proxy.kms.audit import Audit
 from proxy.kms.errors import WrongRootKey
 from proxy.kms.key_ids import AliasName
 from proxy.kms.key_ring import KeyRing
+from proxy.kms.last_usage import LastUsage
 from proxy.kms.model import Alias, BackingKey, Grant, KeyName, KmsKey
 from proxy.kms.provider import AWS_MANAGED_S3_KEY
+from proxy.kms.quotas import RequestQuotas
 from proxy.kms.regions import KMS_REGIONS
 from proxy.kms.repository import Repository
+from proxy.kms.resource_quotas import KeyCount, ResourceQuotas
 from proxy.kms.root_key import RootKey
 from proxy.kms.store import Conflict, KeyStore, Record
+from proxy.kms.threads import Threads
 from proxy.xaes import XAES256GCM
 
 NO_CONTEXT: Final[Mapping[str, str]] = MappingProxyType({})
@@ -58,8 +64,8 @@ CROSS_ACCOUNT_OPERATIONS: Final = ALIAS_OPERATIONS | {
 }
 """Operations that may name a key of another account, by its ARN."""
 
-_SECRET_ID: Final = "secret"  # noqa: S105
-_SECRET_LABEL: Final = b"service secret v1"
+SECRET_ID: Final = "secret"  # noqa: S105
+SECRET_LABEL: Final = b"service secret v1"
 _SERVICE_ACCOUNT: Final = "000000000000"
 _SERVICE_KEYS: Final = uuid.UUID("5f6d7e8f-2f8b-4c0f-9c53-52d0a3d1c3b5")
 """The namespace of the ids of keys that the service owns: one per Region, the same in every process."""
@@ -78,21 +84,35 @@ class KeyService:
         allow_pkcs1_import: bool = True,
         enabled_regions: Collection[str] = KMS_REGIONS,
         transition_time: timedelta = timedelta(0),
+        request_quotas: RequestQuotas | None = None,
+        resource_quotas: ResourceQuotas = ResourceQuotas(),
+        audit: Audit | None = None,
+        threads: Threads | None = None,
     ) -> None:
         """``clock`` gives the time with its zone (UTC); ``random`` gives that many cryptographically random bytes.
 
         ``allow_pkcs1_import`` offers RSAES_PKCS1_V1_5 for imports, which AWS has refused since 2023-10.
         ``enabled_regions`` are those where replicas can be made. ``transition_time`` is how long a new replica stays
-        Creating, and how long keys stay Updating when their primary Region has changed."""
+        Creating, and how long keys stay Updating when their primary Region has changed. ``threads`` do what takes
+        long; they are made here when none are given, and closed by ``aclose``."""
         self.allow_pkcs1_import = allow_pkcs1_import
+        self.request_quotas = request_quotas
+        self.resource_quotas = resource_quotas
+        self.key_count = KeyCount()
+        self.audit = audit
         self.transition_time = transition_time
         self._enabled_regions = enabled_regions
         self.repository = Repository(store)
+        # A rehearsal has another repository, and the same one for what is due by time alone.
+        self._housekeeping = self.repository
+        self.threads = threads or Threads()
+        self.last_usage = LastUsage(store, self.now)
         self.ring = KeyRing(store, root_key, random)
         self.random = random
         self._clock = clock
         self._root_key = root_key
         self._token_key = b""
+        self._secret = b""
         self._sealing: XAES256GCM | None = None
 
     def now(self) -> datetime:
@@ -106,23 +126,36 @@ class KeyService:
         The check record is the service's own secret, which seals import tokens and signs grant tokens.
 
         Raises WrongRootKey, RootKeyUnusable or StoreUnavailable."""
-        record = await self.repository.store.get(model.SERVICE, _SECRET_ID)
+        record = await self.repository.store.get(model.SERVICE, SECRET_ID)
         if record is None:
-            wrapped = await self._root_key.wrap(self.random(32), _SECRET_LABEL)
+            wrapped = await self._root_key.wrap(self.random(32), SECRET_LABEL)
             # Where another process was first, its secret counts.
             with contextlib.suppress(Conflict):
-                await self.repository.write([Record(model.SERVICE, _SECRET_ID, 0, wrapped)])
-            record = await self.repository.store.get(model.SERVICE, _SECRET_ID)
+                await self.repository.write([Record(model.SERVICE, SECRET_ID, 0, wrapped)])
+            record = await self.repository.store.get(model.SERVICE, SECRET_ID)
             if record is None:
                 raise LookupError("the key store has lost its first record")
         try:
-            secret = await self._root_key.unwrap(record.body, _SECRET_LABEL)
+            secret = await self._root_key.unwrap(record.body, SECRET_LABEL)
         except WrongRootKey:
             raise WrongRootKey(
                 "the root key is not the one that this key store was sealed with; start with the key it was made with"
             ) from None
+        self._secret = secret
         self._sealing = XAES256GCM(secret)
         self._token_key = hmac.new(secret, b"grant tokens", hashlib.sha256).digest()
+
+    def rehearsal(self) -> "KeyService":
+        """This service for a dry run: it checks everything and writes nothing on the caller's behalf. What is due by
+        time alone is settled all the same."""
+        twin = copy.copy(self)
+        twin.repository = self.repository.rehearsal()
+        return twin
+
+    def note_usage(self, origin: CallOrigin, key: KmsKey, operation: str) -> None:
+        """Takes down a successful cryptographic operation."""
+        if self.repository is self._housekeeping:
+            self.last_usage.note(key.name, operation, origin.request_id)
 
     @property
     def sealing(self) -> XAES256GCM:
@@ -130,6 +163,12 @@ class KeyService:
         if self._sealing is None:
             raise RuntimeError("the key service has not been started")
         return self._sealing
+
+    def derived_key(self, label: bytes) -> bytes:
+        """A key of 32 bytes for one more purpose, the same in every process and whatever the root key."""
+        if not self._secret:
+            raise RuntimeError("the key service has not been started")
+        return hmac.new(self._secret, label, hashlib.sha256).digest()
 
     def new_grant_token(self, grant: Grant) -> str:
         return grants.new_token(grant.record_id, self._token_key, self.random(16))
@@ -152,7 +191,7 @@ class KeyService:
         due = related.next_event
         if due is None or now < due:
             return key
-        await lifecycle.settle(self.repository, self.ring, related.keys, now)
+        await lifecycle.settle(self._housekeeping, self.ring, related.keys, now)
         return await self.repository.key(name)
 
     async def related(self, key: KmsKey) -> tuple[KmsKey, ...]:
@@ -213,7 +252,7 @@ class KeyService:
             next_rotation=now + timedelta(days=AWS_MANAGED_ROTATION_DAYS),
         )
         alias = Alias(named.account, named.region, named.name, name.id, now, now)
-        await self.repository.write([model.key_record(key), material.record, model.alias_record(alias)])
+        await self._housekeeping.write([model.key_record(key), material.record, model.alias_record(alias)])
         return name
 
     async def owned_key(self, region: str) -> KmsKey:
@@ -227,7 +266,7 @@ class KeyService:
         material = await self.ring.generate(name, 1)
         backing = BackingKey(1, material.material_id)
         key = KmsKey(name, self.now(), policy="", manager=model.AWS, backing_keys=(backing,), current=1)
-        await self.repository.write([model.key_record(key), material.record])
+        await self._housekeeping.write([model.key_record(key), material.record])
         return await self.owned_key(region)
 
     def check_region(self, region: str, primary_region: str) -> None:
@@ -311,6 +350,8 @@ class KeyService:
             )
 
     async def aclose(self) -> None:
+        await self.last_usage.aclose()
+        self.threads.close()
         await self.repository.store.aclose()
 
 

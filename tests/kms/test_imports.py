@@ -79,7 +79,7 @@ async def test_blobs_open_again_after_the_same_material_is_back(kms: Kms, key: s
     assert await kms.call("DeleteImportedKeyMaterial", KeyId=key) == first
     assert await kms.state(key) == "PendingImport"
     assert await kms.store.scan("material") == []
-    assert not kms.service.ring._ciphers
+    assert not kms.service.ring.held
     assert "ExpirationModel" not in (await kms.call("DescribeKey", KeyId=key))["KeyMetadata"]
     assert await refused(kms, key, bytes(32)) == ("IncorrectKeyMaterialException", "")
     assert await kms.state(key) == "PendingImport"

@@ -237,7 +237,7 @@ async def test_expired_material_is_deleted(kms: Kms) -> None:
     with pytest.raises(KmsFault, match="is pending import"):
         await kms.call("Decrypt", CiphertextBlob=blob)
     assert await kms.store.scan("material") == []
-    assert not kms.service.ring._ciphers
+    assert not kms.service.ring.held
     await import_material(kms, key, b"m" * 32)
     assert (await kms.call("Decrypt", CiphertextBlob=blob))["Plaintext"] == b"secret"
 
