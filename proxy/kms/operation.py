@@ -10,7 +10,8 @@ from proxy.aws import json_codec
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.json_codec import Structure, Values
-from proxy.kms import errors
+from proxy.kms import audit_events, errors
+from proxy.kms.audit import AuditUnavailable, record_of
 from proxy.kms.errors import KmsError, RootKeyUnusable
 from proxy.kms.service import KeyService
 from proxy.kms.store import Conflict, StoreUnavailable
@@ -77,6 +78,61 @@ async def guarded(call: Callable[[], Awaitable[T]]) -> T:
     raise errors.dependency_timeout()
 
 
+async def perform(
+    service: KeyService,
+    origin: CallOrigin,
+    name: str,
+    read: Callable[[], Values],
+    run: Callable[[Values], Awaitable[T]],
+    answer_of: Callable[[T], Values | None],
+) -> T:
+    """One call, whoever makes it: its request is read, counted against the caller's quota, answered as ``guarded``
+    does it, and recorded; what can't be recorded is not answered.
+
+    Raises:
+        KmsError: and nothing else, but for cancellation.
+    """
+    request: Values | None = None
+
+    async def attempt() -> T:
+        nonlocal request
+        if request is None:
+            request = read()
+            if service.request_quotas is not None:
+                service.request_quotas.charge(origin.caller.account, origin.region, name, request)
+        return await run(request)
+
+    try:
+        result = await guarded(attempt)
+    except KmsError as error:
+        await _record(service, origin, name, request, None, error)
+        raise
+    await _record(service, origin, name, request, answer_of(result), None)
+    return result
+
+
+async def _record(
+    service: KeyService,
+    origin: CallOrigin,
+    name: str,
+    request: Values | None,
+    answer: Values | None,
+    error: KmsError | None,
+) -> None:
+    if service.audit is None:
+        return
+    try:
+        call = await audit_events.call_of(service, origin, name, request, answer, error)
+        service.audit.record(record_of(call, origin, service.now(), service.random(16)))
+        await service.audit.settle()
+    except AuditUnavailable:
+        logger.exception("the audit log is not available")
+        raise errors.dependency_timeout() from None
+    except StoreUnavailable:
+        logger.exception("the key store is not available")
+        raise errors.dependency_timeout() from None
+
+
 class OperationTable:
     """The operations by name. ``proxy.kms.operations.OPERATIONS`` is the one in use."""
 
@@ -106,14 +162,16 @@ class OperationTable:
         Raises:
             KmsError: and nothing else, but for cancellation.
         """
-
-        async def run() -> bytes:
-            found = self._find(target)
-            values = json_codec.decode(found.input, body)
-            result = await found.function(service, origin, values)
-            return b"" if result is None else json_codec.encode(result)
-
-        return await guarded(run)
+        found = self._find(target)
+        result = await perform(
+            service,
+            origin,
+            found.name,
+            lambda: json_codec.decode(found.input, body),
+            lambda values: found.function(service, origin, values),
+            lambda answer: answer,
+        )
+        return b"" if result is None else json_codec.encode(result)
 
     def _find(self, target: str) -> Operation:
         prefix, _, name = target.partition(".")

@@ -12,6 +12,7 @@ from proxy.kms.key_ids import ALIAS_PREFIX, RESERVED_PREFIX
 from proxy.kms.model import Alias, KeyName
 from proxy.kms.operation import operation
 from proxy.kms.operations import pages
+from proxy.kms.resource_quotas import check_aliases
 from proxy.kms.service import KeyService
 
 _NAME: Final = re.compile(r"alias/[a-zA-Z0-9/_-]+")
@@ -47,6 +48,7 @@ async def create_alias(service: KeyService, origin: CallOrigin, request: Values)
     key = await service.usable_key("CreateAlias", origin, request["TargetKeyId"])
     if await service.repository.alias(account, region, name) is not None:
         raise KmsError("AlreadyExistsException", f"An alias with the name {arn} already exists")
+    await check_aliases(service, key, service.resource_quotas.aliases_per_key)
     now = service.now()
     await service.repository.write([model.alias_record(Alias(account, region, name, key.name.id, now, now))])
 

@@ -15,7 +15,6 @@ from proxy.kms.service import KeyService
 _MAX_PAIRS: Final = 8
 _MAX_CHARACTERS: Final = 384
 _DEFAULT_LIST: Final = 50
-_MAX_GRANTS: Final = 50_000
 
 
 def _check_principal(principal: str) -> None:
@@ -102,8 +101,9 @@ async def create_grant(service: KeyService, origin: CallOrigin, request: Values)
     same = next((other for other in there if grant.name is not None and _is_same(grant, other)), None)
     if same is not None:
         return {"GrantToken": service.new_grant_token(same), "GrantId": same.id}
-    if len(there) >= _MAX_GRANTS:
-        raise errors.limit_exceeded(f"A KMS key can have at most {_MAX_GRANTS} grants.")
+    quota = service.resource_quotas.grants_per_key
+    if len(there) >= quota:
+        raise errors.limit_exceeded(f"A KMS key can have at most {quota} grants.")
     await service.repository.write([model.grant_record(grant)])
     return {"GrantToken": service.new_grant_token(grant), "GrantId": grant.id}
 

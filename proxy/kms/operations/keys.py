@@ -135,6 +135,7 @@ async def create_key(service: KeyService, origin: CallOrigin, request: Values) -
         tags=tags.merge((), request.get("Tags", ())),
     )
     key_policies.parse(key.policy)
+    await service.key_count.check(service, account, region, service.resource_quotas.keys)
     if not request.get("BypassPolicyLockoutSafetyCheck", False):
         service.check_lockout(origin, key)
     records: list[Record] = []

@@ -1,0 +1,1 @@
+"""Where the counts of request quotas are shared between workers."""
