@@ -9,7 +9,7 @@ from proxy.kms.model import KeyName, material_record_id
 MATERIAL_SIZE: Final = 32
 
 _ID_LABEL: Final = b"KeyMaterialId v1\x00"
-_WRAP_LABEL: Final = b"KMS key material v1\x00"
+WRAP_LABEL: Final = b"KMS key material v1\x00"
 
 
 def material_id(key: KeyName, material: bytes) -> str:
@@ -23,4 +23,4 @@ def material_id(key: KeyName, material: bytes) -> str:
 
 def associated_data(key: KeyName, ordinal: int) -> bytes:
     """What wrapped material is bound to: its place, so that a record moved to another key does not unwrap."""
-    return _WRAP_LABEL + material_record_id(key, ordinal).encode()
+    return WRAP_LABEL + material_record_id(key, ordinal).encode()

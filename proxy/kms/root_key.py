@@ -11,6 +11,11 @@ class RootKey(Protocol):
     plaintexts give different wrapped bytes.
     """
 
+    @property
+    def id(self) -> str:
+        """Names the key without telling anything of it: 16 hexadecimal digits, the same in every process."""
+        ...
+
     async def wrap(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """The plaintext sealed, with whatever the root key needs to open it again.
 

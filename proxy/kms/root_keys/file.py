@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 import stat
 from collections.abc import Callable
@@ -18,6 +20,7 @@ KEY_SIZE: Final = 32
 
 _VERSION: Final = b"\x01"
 _NONCE_SIZE: Final = 24
+_ID_LABEL: Final = b"sse-kms-proxy root key id v1"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _MAX_FILE: Final = 1024
 
@@ -97,8 +100,18 @@ class LocalRootKey(RootKey):
     """XAES-256-GCM under 32 bytes in this process's memory. Wrapped: version 1, 24 bytes of nonce, ciphertext, tag."""
 
     def __init__(self, key: bytes, random: Callable[[int], bytes]) -> None:
+        self._key = key
+        self._id = hmac.new(key, _ID_LABEL, hashlib.sha256).hexdigest()[:16]
         self._cipher = XAES256GCM(key)
         self._random = random
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    def export(self) -> bytes:
+        """The key itself, to be sealed under another root key while one takes the other's place."""
+        return self._key
 
     async def wrap(self, plaintext: bytes, associated_data: bytes) -> bytes:
         nonce = self._random(_NONCE_SIZE)
