@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from tests.kms.harness import Kms
+from proxy.aws.credentials import CallOrigin
+from tests.kms.harness import ADMIN, Kms
 
 
 def encrypt_material(public_key: bytes, material: bytes, algorithm: str) -> bytes:
@@ -29,6 +30,7 @@ async def import_material(
     key_id: str,
     material: bytes,
     *,
+    origin: CallOrigin = ADMIN,
     algorithm: str = "RSAES_OAEP_SHA_256",
     spec: str = "RSA_2048",
     valid_for: timedelta | None = None,
@@ -38,7 +40,7 @@ async def import_material(
     """The whole import; without ``valid_for`` the material does not expire."""
     if parameters is None:
         parameters = await kms.call(
-            "GetParametersForImport", KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec=spec
+            "GetParametersForImport", origin, KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec=spec
         )
     if valid_for is None:
         members.setdefault("ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE")
@@ -46,6 +48,7 @@ async def import_material(
         members["ValidTo"] = kms.clock.now + valid_for
     return await kms.call(
         "ImportKeyMaterial",
+        origin,
         KeyId=key_id,
         ImportToken=parameters["ImportToken"],
         EncryptedKeyMaterial=encrypt_material(parameters["PublicKey"], material, algorithm),
