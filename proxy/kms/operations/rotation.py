@@ -68,7 +68,7 @@ async def disable_key_rotation(service: KeyService, origin: CallOrigin, request:
 async def get_key_rotation_status(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html"""
     key = await service.usable_key("GetKeyRotationStatus", origin, request["KeyId"])
-    if key.rotation_period is None or key.deletion_date is not None:
+    if key.rotation_period is None or key.deletion_window is not None:
         return {"KeyId": key.arn, "KeyRotationEnabled": False}
     return {
         "KeyId": key.arn,
