@@ -162,18 +162,23 @@ async def list_keys(service: KeyService, origin: CallOrigin, request: Values) ->
     limit = request.get("Limit", _DEFAULT_LIST)
     prefix = f"{origin.caller.account}/{origin.region}/"
     after = prefix + pages.start_after(request)
-    now = service.now()
     found: list[KmsKey] = []
     while len(found) <= limit:
         records = await service.repository.store.scan(model.KEY, prefix, after, limit + 1)
-        keys = [model.key_from(record) for record in records]
-        found += [key for key in keys if not states.is_deleted(key, now)]
+        keys = [await _as_of_now(service, model.key_from(record)) for record in records]
+        found += [key for key in keys if key is not None]
         if len(records) <= limit:
             break
         after = records[-1].id
     shown = found[:limit]
     entries = [{"KeyId": key.name.id, "KeyArn": key.arn} for key in shown]
     return pages.answer("Keys", entries, shown[-1].name.id if len(found) > limit else None)
+
+
+async def _as_of_now(service: KeyService, key: KmsKey) -> KmsKey | None:
+    """A key that has just been read, with what was due settled."""
+    may_be_due = key.replica_regions or (key.next_event is not None and key.next_event <= service.now())
+    return await service.key(key.name) if may_be_due else key
 
 
 @operation("EnableKey", shapes.request("KeyId", KeyId=shapes.KEY_ID))
