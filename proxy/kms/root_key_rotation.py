@@ -153,7 +153,10 @@ def _associated_data(record: Record) -> bytes | None:
     """What a sealed record is bound to; None for one that is not sealed."""
     if record.kind == model.MATERIAL:
         return material.WRAP_LABEL + record.id.encode()
-    return SECRET_LABEL if record.id == SECRET_ID else None
+    if record.id == SECRET_ID:
+        return SECRET_LABEL
+    is_sealed = root_key_state.sealed_under(record.body) is not None
+    return root_key_state.service_label(record.id) if is_sealed else None
 
 
 async def _reseal_all(store: KeyStore, root_key: VersionedRootKey, progress: Callable[[int], None]) -> int:

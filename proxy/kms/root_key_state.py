@@ -79,6 +79,11 @@ def header(id: str) -> bytes:
     return _FORMAT + bytes.fromhex(id)
 
 
+def service_label(record_id: str) -> bytes:
+    """What a sealed record of kind ``service`` is bound to, but for the first there was, the service's own secret."""
+    return b"service record v1\x00" + record_id.encode()
+
+
 def sealed_under(body: bytes) -> str | None:
     """The id of the root key that sealed a record's body; None when the body does not say so, being another format or
     no sealed one."""
