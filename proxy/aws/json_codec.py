@@ -58,12 +58,14 @@ def _length_faults(length: int, least: int, most: int | None, shown: str, path: 
 
 @dataclass(frozen=True)
 class String:
-    """Text of ``min`` to ``max`` characters, wholly matched by ``pattern``, or one of ``enum``."""
+    """Text of ``min`` to ``max`` characters, wholly matched by ``pattern``, or one of ``enum``. What is ``sensitive``
+    is never shown in an error."""
 
     min: int = 0
     max: int | None = None
     pattern: str | None = None
     enum: tuple[str, ...] = ()
+    sensitive: bool = False
     _compiled: re.Pattern[str] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -77,14 +79,15 @@ class String:
                 value.encode()
             except UnicodeEncodeError:
                 raise serialization_error("Text holds an unpaired surrogate.") from None
+        shown = "" if self.sensitive else f"'{value}' "
         if self.enum and value not in self.enum:
             constraint = f"Member must satisfy enum value set: [{', '.join(self.enum)}]"
-            faults.append(_fault(f"'{value}' ", path, constraint))
+            faults.append(_fault(shown, path, constraint))
         if len(value) < self.min or (self.max is not None and len(value) > self.max):
-            _length_faults(len(value), self.min, self.max, f"'{value}' ", path, faults)
+            _length_faults(len(value), self.min, self.max, shown, path, faults)
         if self._compiled is not None and not self._compiled.fullmatch(value):
             constraint = f"Member must satisfy regular expression pattern: {self.pattern}"
-            faults.append(_fault(f"'{value}' ", path, constraint))
+            faults.append(_fault(shown, path, constraint))
         return value
 
 

@@ -3,7 +3,6 @@
 One table; everything that depends on the kind of a key asks it.
 Sources: https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
 https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-conceptual.html (sizes of imported material)
-https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html (quotas)
 """
 
 from collections.abc import Mapping
@@ -32,22 +31,12 @@ class Family(Enum):
     ML_DSA = "ML_DSA"
 
 
-class QuotaGroup(Enum):
-    """The request quota that the cryptographic operations on a key count against."""
-
-    SYMMETRIC = "Cryptographic operations (symmetric) request rate"
-    RSA = "Cryptographic operations (RSA) request rate"
-    ECC = "Cryptographic operations (ECC) request rate"
-    ML_DSA = "Cryptographic operations (ML-DSA) request rate"
-
-
 @dataclass(frozen=True)
 class KeySpec:
     """A key spec, by AWS's name."""
 
     name: str
     family: Family
-    quota: QuotaGroup
     algorithms: Mapping[str, tuple[str, ...]]
     """By KeyUsage that the spec may have: the algorithms that such a key supports."""
     material_size: range
@@ -80,32 +69,32 @@ _RSA_SIGNING: Final = (
 
 def _aes() -> KeySpec:
     algorithms = {ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)}
-    return KeySpec(SYMMETRIC_DEFAULT, Family.AES, QuotaGroup.SYMMETRIC, MappingProxyType(algorithms), range(32, 33))
+    return KeySpec(SYMMETRIC_DEFAULT, Family.AES, MappingProxyType(algorithms), range(32, 33))
 
 
 def _hmac(bits: int, block: int) -> KeySpec:
     """Keys have the size of the hash's output; imported ones may have up to that of its block."""
     algorithms = {GENERATE_VERIFY_MAC: (f"HMAC_SHA_{bits}",)}
     size = range(bits // 8, block + 1)
-    return KeySpec(f"HMAC_{bits}", Family.HMAC, QuotaGroup.SYMMETRIC, MappingProxyType(algorithms), size)
+    return KeySpec(f"HMAC_{bits}", Family.HMAC, MappingProxyType(algorithms), size)
 
 
 def _rsa(bits: int) -> KeySpec:
     algorithms = {ENCRYPT_DECRYPT: _RSA_ENCRYPTION, SIGN_VERIFY: _RSA_SIGNING}
-    return KeySpec(f"RSA_{bits}", Family.RSA, QuotaGroup.RSA, MappingProxyType(algorithms), _KEY_PAIR, bits)
+    return KeySpec(f"RSA_{bits}", Family.RSA, MappingProxyType(algorithms), _KEY_PAIR, bits)
 
 
 def _nist(name: str, hash_bits: int) -> KeySpec:
     algorithms = {SIGN_VERIFY: (f"ECDSA_SHA_{hash_bits}",), KEY_AGREEMENT: ("ECDH",)}
-    return KeySpec(name, Family.ECC, QuotaGroup.ECC, MappingProxyType(algorithms), _KEY_PAIR)
+    return KeySpec(name, Family.ECC, MappingProxyType(algorithms), _KEY_PAIR)
 
 
-def _signing(name: str, family: Family, quota: QuotaGroup, *algorithms: str) -> KeySpec:
-    return KeySpec(name, family, quota, MappingProxyType({SIGN_VERIFY: algorithms}), _KEY_PAIR)
+def _signing(name: str, family: Family, *algorithms: str) -> KeySpec:
+    return KeySpec(name, family, MappingProxyType({SIGN_VERIFY: algorithms}), _KEY_PAIR)
 
 
 def _ml_dsa(name: str) -> KeySpec:
-    return _signing(name, Family.ML_DSA, QuotaGroup.ML_DSA, "ML_DSA_SHAKE_256")
+    return _signing(name, Family.ML_DSA, "ML_DSA_SHAKE_256")
 
 
 KEY_SPECS: Final[Mapping[str, KeySpec]] = MappingProxyType(
@@ -123,8 +112,8 @@ KEY_SPECS: Final[Mapping[str, KeySpec]] = MappingProxyType(
             _nist("ECC_NIST_P256", 256),
             _nist("ECC_NIST_P384", 384),
             _nist("ECC_NIST_P521", 512),
-            _signing("ECC_SECG_P256K1", Family.ECC, QuotaGroup.ECC, "ECDSA_SHA_256"),
-            _signing("ECC_NIST_EDWARDS25519", Family.EDWARDS, QuotaGroup.ECC, "ED25519_SHA_512", "ED25519_PH_SHA_512"),
+            _signing("ECC_SECG_P256K1", Family.ECC, "ECDSA_SHA_256"),
+            _signing("ECC_NIST_EDWARDS25519", Family.EDWARDS, "ED25519_SHA_512", "ED25519_PH_SHA_512"),
             _ml_dsa("ML_DSA_44"),
             _ml_dsa("ML_DSA_65"),
             _ml_dsa("ML_DSA_87"),

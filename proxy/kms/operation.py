@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from proxy.aws import json_codec
@@ -111,6 +111,16 @@ async def perform(
     return result
 
 
+async def _answer(operation: Operation, service: KeyService, origin: CallOrigin, request: Values) -> Values | None:
+    """What the operation answers. A dry run does all but the write, and then says so.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/testing-permissions.html"""
+    if not request.get("DryRun", False):
+        return await operation.function(service, origin, request)
+    await operation.function(service.rehearsal(), origin, request)
+    raise errors.dry_run()
+
+
 async def _record(
     service: KeyService,
     origin: CallOrigin,
@@ -168,7 +178,7 @@ class OperationTable:
             origin,
             found.name,
             lambda: json_codec.decode(found.input, body),
-            lambda values: found.function(service, origin, values),
+            lambda values: _answer(found, service, replace(origin, request=values), values),
             lambda answer: answer,
         )
         return b"" if result is None else json_codec.encode(result)

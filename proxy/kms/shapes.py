@@ -30,6 +30,27 @@ GRANT_NAME: Final = String(1, 256, r"^[a-zA-Z0-9:/_-]+$")
 MATERIAL_ID: Final = String(64, 64, r"^[a-f0-9]+$")
 NUMBER_OF_BYTES: Final = Integer(1, 1024)
 ENCRYPTION_ALGORITHM: Final = String(enum=("SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"))
+SIGNING_ALGORITHM: Final = String(
+    enum=(
+        "RSASSA_PSS_SHA_256",
+        "RSASSA_PSS_SHA_384",
+        "RSASSA_PSS_SHA_512",
+        "RSASSA_PKCS1_V1_5_SHA_256",
+        "RSASSA_PKCS1_V1_5_SHA_384",
+        "RSASSA_PKCS1_V1_5_SHA_512",
+        "ECDSA_SHA_256",
+        "ECDSA_SHA_384",
+        "ECDSA_SHA_512",
+        "SM2DSA",
+        "ML_DSA_SHAKE_256",
+        "ED25519_SHA_512",
+        "ED25519_PH_SHA_512",
+    )
+)
+MAC_ALGORITHM: Final = String(enum=("HMAC_SHA_224", "HMAC_SHA_256", "HMAC_SHA_384", "HMAC_SHA_512"))
+KEY_AGREEMENT_ALGORITHM: Final = String(enum=("ECDH",))
+MESSAGE_TYPE: Final = String(enum=("RAW", "DIGEST", "EXTERNAL_MU"))
+PUBLIC_KEY: Final = Blob(1, 8192)
 DATA_KEY_SPEC: Final = String(enum=("AES_256", "AES_128"))
 WRAPPING_ALGORITHM: Final = String(
     enum=(
@@ -76,6 +97,20 @@ _CUSTOMER_MASTER_KEY_SPECS: Final = (
 CUSTOMER_MASTER_KEY_SPEC: Final = String(enum=_CUSTOMER_MASTER_KEY_SPECS)
 KEY_SPEC: Final = String(
     enum=(*_CUSTOMER_MASTER_KEY_SPECS, "ML_DSA_44", "ML_DSA_65", "ML_DSA_87", "ECC_NIST_EDWARDS25519")
+)
+
+DATA_KEY_PAIR_SPEC: Final = String(
+    enum=(
+        "RSA_2048",
+        "RSA_3072",
+        "RSA_4096",
+        "ECC_NIST_P256",
+        "ECC_NIST_P384",
+        "ECC_NIST_P521",
+        "ECC_SECG_P256K1",
+        "SM2",
+        "ECC_NIST_EDWARDS25519",
+    )
 )
 
 GRANT_OPERATIONS: Final = (

@@ -1,11 +1,11 @@
-"""Encrypt, Decrypt and ReEncrypt, as functions for this process and as operations."""
+"""Encrypt and Decrypt, as functions for this process and as operations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
-from proxy.kms import blob, errors, shapes, states
+from proxy.kms import blob, errors, key_pairs, shapes, states, uses
 from proxy.kms.blob import Blob
 from proxy.kms.errors import KmsError
 from proxy.kms.model import ENCRYPT_DECRYPT, KEY, SYMMETRIC_DEFAULT, KeyName, KmsKey
@@ -15,20 +15,21 @@ from proxy.kms.service import NO_CONTEXT, KeyService
 
 @dataclass(frozen=True)
 class Sealed:
-    """A ciphertext blob and what it was made under."""
+    """A ciphertext and what it was made under."""
 
     key: KmsKey
     blob: bytes
-    material_id: str
+    material_id: str | None
+    """None for an asymmetric key, whose ciphertext does not tell."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a ciphertext blob held, and what it was made under."""
+    """What a ciphertext held, and what it was made under."""
 
     key: KmsKey
     plaintext: bytes = field(repr=False)
-    material_id: str
+    material_id: str | None
 
 
 async def seal(service: KeyService, key: KmsKey, plaintext: bytes, context: Mapping[str, str]) -> Sealed:
@@ -52,15 +53,6 @@ async def open_under(service: KeyService, key: KmsKey, parsed: Blob, context: Ma
     return Opened(key, blob.open_blob(cipher, parsed, context), backing.material_id)
 
 
-def _check_use(key: KmsKey, operation_name: str, algorithm: str) -> None:
-    if key.usage != ENCRYPT_DECRYPT:
-        raise errors.invalid_key_usage(key.arn, key.usage, operation_name)
-    if key.spec == SYMMETRIC_DEFAULT and algorithm != SYMMETRIC_DEFAULT:
-        raise KmsError(
-            "InvalidKeyUsageException", f"Algorithm {algorithm} is not valid for key spec {key.spec} of {key.arn}."
-        )
-
-
 async def encrypt(
     service: KeyService,
     origin: CallOrigin,
@@ -71,7 +63,6 @@ async def encrypt(
     *,
     grant_tokens: Sequence[str] = (),
     algorithm: str = SYMMETRIC_DEFAULT,
-    dry_run: bool = False,
     action: str | None = None,
 ) -> Sealed:
     """Encrypt, and the wrapping half of GenerateDataKey and ReEncrypt.
@@ -79,13 +70,41 @@ async def encrypt(
     Raises:
         KmsError: the key is not found, not allowed, in the wrong state or of the wrong usage.
     """
-    key = await service.usable_key(
-        operation_name, origin, key_id, context=context, grant_tokens=grant_tokens, action=action
+    key = await uses.key_for(
+        service,
+        origin,
+        operation_name,
+        key_id,
+        ENCRYPT_DECRYPT,
+        algorithm,
+        context=context,
+        grant_tokens=grant_tokens,
+        action=action,
     )
-    _check_use(key, operation_name, algorithm)
-    if dry_run:
-        raise errors.dry_run()
-    return await seal(service, key, plaintext, context)
+    if algorithm == SYMMETRIC_DEFAULT:
+        sealed = await seal(service, key, plaintext, context)
+    else:
+        sealed = await _seal_asymmetric(service, key, algorithm, plaintext, context)
+    service.note_usage(origin, key, operation_name)
+    return sealed
+
+
+async def _seal_asymmetric(
+    service: KeyService, key: KmsKey, algorithm: str, plaintext: bytes, context: Mapping[str, str]
+) -> Sealed:
+    _refuse_context(context)
+    most = key_pairs.largest_plaintext(key.spec, algorithm)
+    if len(plaintext) > most:
+        raise errors.validation(
+            f"Algorithm {algorithm} and key spec {key.spec} cannot encrypt data larger than {most} bytes."
+        )
+    ciphertext = await service.threads.run(lambda: key_pairs.encrypt(key.public_key, algorithm, plaintext))
+    return Sealed(key, ciphertext, None)
+
+
+def _refuse_context(context: Mapping[str, str]) -> None:
+    if context:
+        raise errors.validation("EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs.")
 
 
 async def decrypt(
@@ -98,16 +117,19 @@ async def decrypt(
     key_id: str | None = None,
     grant_tokens: Sequence[str] = (),
     algorithm: str = SYMMETRIC_DEFAULT,
-    dry_run: bool = False,
     action: str = "Decrypt",
 ) -> Opened:
     """Decrypt, and the unwrapping half of ReEncrypt. The key is the one that the blob names; ``key_id``, where it is
-    given, has to name the same.
+    given, has to name the same. What was encrypted under an asymmetric key names none, so ``key_id`` must.
 
     Raises:
         KmsError: InvalidCiphertextException, IncorrectKeyException, AccessDeniedException, or the key is in the
             wrong state.
     """
+    if algorithm != SYMMETRIC_DEFAULT:
+        return await _decrypt_asymmetric(
+            service, origin, operation_name, ciphertext, context, key_id, grant_tokens, algorithm, action
+        )
     parsed = blob.parse(ciphertext)
     key = await _blob_key(service, origin, parsed)
     if grant_tokens:
@@ -118,10 +140,45 @@ async def decrypt(
             raise errors.incorrect_key()
     await _authorize_blob(service, origin, key, action, context)
     states.check_state(operation_name, key, service.now())
-    _check_use(key, operation_name, algorithm)
-    if dry_run:
-        raise errors.dry_run()
-    return await open_under(service, key, parsed, context)
+    uses.check_use(key, operation_name, ENCRYPT_DECRYPT, algorithm)
+    opened = await open_under(service, key, parsed, context)
+    service.note_usage(origin, key, operation_name)
+    return opened
+
+
+async def _decrypt_asymmetric(
+    service: KeyService,
+    origin: CallOrigin,
+    operation_name: str,
+    ciphertext: bytes,
+    context: Mapping[str, str],
+    key_id: str | None,
+    grant_tokens: Sequence[str],
+    algorithm: str,
+    action: str,
+) -> Opened:
+    key = await uses.key_for(
+        service,
+        origin,
+        operation_name,
+        required_key_id(key_id),
+        ENCRYPT_DECRYPT,
+        algorithm,
+        context=context,
+        grant_tokens=grant_tokens,
+        action=action,
+    )
+    _refuse_context(context)
+    private = await uses.private_key(service, key)
+    plaintext = await service.threads.run(lambda: key_pairs.decrypt(private, algorithm, ciphertext))
+    service.note_usage(origin, key, operation_name)
+    return Opened(key, plaintext, None)
+
+
+def required_key_id(key_id: str | None) -> str:
+    if key_id is None:
+        raise errors.validation("KeyId must not be null")
+    return key_id
 
 
 async def _blob_key(service: KeyService, origin: CallOrigin, parsed: Blob) -> KmsKey:
@@ -161,6 +218,7 @@ async def _authorize_blob(
 )
 async def encrypt_operation(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html"""
+    algorithm = request.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     sealed = await encrypt(
         service,
         origin,
@@ -169,22 +227,22 @@ async def encrypt_operation(service: KeyService, origin: CallOrigin, request: Va
         request["Plaintext"],
         request.get("EncryptionContext", NO_CONTEXT),
         grant_tokens=request.get("GrantTokens", ()),
-        algorithm=request.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT),
-        dry_run=request.get("DryRun", False),
+        algorithm=algorithm,
     )
-    return {"CiphertextBlob": sealed.blob, "KeyId": sealed.key.arn, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
+    return {"CiphertextBlob": sealed.blob, "KeyId": sealed.key.arn, "EncryptionAlgorithm": algorithm}
 
 
-def refuse_recipient(request: Values) -> None:
-    """Answers for Nitro enclaves need attestation documents that only AWS can verify."""
-    if "Recipient" in request:
-        raise errors.unsupported("The Recipient parameter is not supported.")
+def ignores_ciphertext(request: Values) -> bool:
+    """Whether a dry run is to check no ciphertext, only the rights on the key named. It is the one modifier."""
+    if not request.get("DryRunModifiers"):
+        return False
+    if not request.get("DryRun"):
+        raise errors.validation("DryRunModifiers can only be specified when DryRun is true.")
+    return True
 
 
-def _ciphertext(request: Values) -> bytes:
+def ciphertext_of(request: Values) -> bytes:
     """CiphertextBlob, which may be left out of a dry run with IGNORE_CIPHERTEXT only."""
-    if request.get("DryRunModifiers"):
-        raise errors.unsupported("The DryRunModifiers parameter is not supported.")
     if "CiphertextBlob" not in request:
         raise errors.validation(
             "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: "
@@ -209,108 +267,28 @@ def _ciphertext(request: Values) -> bytes:
 )
 async def decrypt_operation(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html"""
-    refuse_recipient(request)
+    uses.refuse_recipient(request)
+    algorithm = request.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
+    context, tokens = request.get("EncryptionContext", NO_CONTEXT), request.get("GrantTokens", ())
+    if ignores_ciphertext(request):
+        key_id = required_key_id(request.get("KeyId"))
+        await uses.key_for(
+            service, origin, "Decrypt", key_id, ENCRYPT_DECRYPT, algorithm, context=context, grant_tokens=tokens
+        )
+        return {}
     opened = await decrypt(
         service,
         origin,
         "Decrypt",
-        _ciphertext(request),
-        request.get("EncryptionContext", NO_CONTEXT),
+        ciphertext_of(request),
+        context,
         key_id=request.get("KeyId"),
-        grant_tokens=request.get("GrantTokens", ()),
-        algorithm=request.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT),
-        dry_run=request.get("DryRun", False),
+        grant_tokens=tokens,
+        algorithm=algorithm,
     )
-    return {
-        "KeyId": opened.key.arn,
-        "Plaintext": opened.plaintext,
-        "EncryptionAlgorithm": SYMMETRIC_DEFAULT,
-        "KeyMaterialId": opened.material_id,
-    }
+    answer: Values = {"KeyId": opened.key.arn, "Plaintext": opened.plaintext, "EncryptionAlgorithm": algorithm}
+    return answer | material_member("KeyMaterialId", opened.material_id)
 
 
-async def re_encrypt(
-    service: KeyService,
-    origin: CallOrigin,
-    ciphertext: bytes,
-    source_context: Mapping[str, str],
-    destination_key_id: str,
-    destination_context: Mapping[str, str],
-    *,
-    source_key_id: str | None = None,
-    source_algorithm: str = SYMMETRIC_DEFAULT,
-    destination_algorithm: str = SYMMETRIC_DEFAULT,
-    grant_tokens: Sequence[str] = (),
-    dry_run: bool = False,
-) -> tuple[Opened, Sealed]:
-    """Decrypts and encrypts anew; the plaintext does not leave the service.
-
-    Raises:
-        KmsError: as ``decrypt`` for the source, as ``encrypt`` for the destination.
-    """
-    opened = await decrypt(
-        service,
-        origin,
-        "ReEncrypt",
-        ciphertext,
-        source_context,
-        key_id=source_key_id,
-        grant_tokens=grant_tokens,
-        algorithm=source_algorithm,
-        action="ReEncryptFrom",
-    )
-    sealed = await encrypt(
-        service,
-        origin,
-        "ReEncrypt",
-        destination_key_id,
-        opened.plaintext,
-        destination_context,
-        grant_tokens=grant_tokens,
-        algorithm=destination_algorithm,
-        dry_run=dry_run,
-        action="ReEncryptTo",
-    )
-    return opened, sealed
-
-
-@operation(
-    "ReEncrypt",
-    shapes.request(
-        "DestinationKeyId",
-        CiphertextBlob=shapes.CIPHERTEXT,
-        SourceEncryptionContext=shapes.CONTEXT,
-        SourceKeyId=shapes.KEY_ID,
-        DestinationKeyId=shapes.KEY_ID,
-        DestinationEncryptionContext=shapes.CONTEXT,
-        SourceEncryptionAlgorithm=shapes.ENCRYPTION_ALGORITHM,
-        DestinationEncryptionAlgorithm=shapes.ENCRYPTION_ALGORITHM,
-        GrantTokens=shapes.GRANT_TOKENS,
-        DryRun=shapes.BOOLEAN,
-        DryRunModifiers=shapes.DRY_RUN_MODIFIERS,
-    ),
-)
-async def re_encrypt_operation(service: KeyService, origin: CallOrigin, request: Values) -> Values:
-    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ReEncrypt.html"""
-    opened, sealed = await re_encrypt(
-        service,
-        origin,
-        _ciphertext(request),
-        request.get("SourceEncryptionContext", NO_CONTEXT),
-        request["DestinationKeyId"],
-        request.get("DestinationEncryptionContext", NO_CONTEXT),
-        source_key_id=request.get("SourceKeyId"),
-        source_algorithm=request.get("SourceEncryptionAlgorithm", SYMMETRIC_DEFAULT),
-        destination_algorithm=request.get("DestinationEncryptionAlgorithm", SYMMETRIC_DEFAULT),
-        grant_tokens=request.get("GrantTokens", ()),
-        dry_run=request.get("DryRun", False),
-    )
-    return {
-        "CiphertextBlob": sealed.blob,
-        "SourceKeyId": opened.key.arn,
-        "KeyId": sealed.key.arn,
-        "SourceEncryptionAlgorithm": SYMMETRIC_DEFAULT,
-        "DestinationEncryptionAlgorithm": SYMMETRIC_DEFAULT,
-        "SourceKeyMaterialId": opened.material_id,
-        "DestinationKeyMaterialId": sealed.material_id,
-    }
+def material_member(member: str, material_id: str | None) -> Values:
+    return {} if material_id is None else {member: material_id}

@@ -2,7 +2,7 @@
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
-from proxy.kms import errors, shapes
+from proxy.kms import errors, shapes, uses
 from proxy.kms.operation import operation
 from proxy.kms.operations import cryptographic
 from proxy.kms.operations.cryptographic import Sealed
@@ -29,7 +29,6 @@ async def _generate(service: KeyService, origin: CallOrigin, name: str, request:
         plaintext,
         request.get("EncryptionContext", NO_CONTEXT),
         grant_tokens=request.get("GrantTokens", ()),
-        dry_run=request.get("DryRun", False),
     )
     return plaintext, sealed
 
@@ -49,7 +48,7 @@ async def _generate(service: KeyService, origin: CallOrigin, name: str, request:
 )
 async def generate_data_key(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html"""
-    cryptographic.refuse_recipient(request)
+    uses.refuse_recipient(request)
     plaintext, sealed = await _generate(service, origin, "GenerateDataKey", request)
     return {
         "CiphertextBlob": sealed.blob,
@@ -87,10 +86,10 @@ async def generate_data_key_without_plaintext(service: KeyService, origin: CallO
 )
 async def generate_random(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateRandom.html"""
-    cryptographic.refuse_recipient(request)
+    uses.refuse_recipient(request)
+    service.authorize_account(origin, "GenerateRandom")
     if "CustomKeyStoreId" in request:
-        raise errors.unsupported("Custom key stores are not supported.")
+        raise errors.custom_key_store_not_found(request["CustomKeyStoreId"])
     if "NumberOfBytes" not in request:
         raise errors.validation("NumberOfBytes is required.")
-    service.authorize_account(origin, "GenerateRandom")
     return {"Plaintext": service.random(request["NumberOfBytes"])}

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
-from proxy.kms import errors, key_policies, lifecycle, model, shapes, states
+from proxy.kms import errors, key_pairs, key_policies, key_specs, lifecycle, model, shapes, states
+from proxy.kms.key_specs import ALGORITHM_MEMBERS, KEY_SPECS, KeySpec
 from proxy.kms.model import AWS_KMS, ENCRYPT_DECRYPT, EXTERNAL, SYMMETRIC_DEFAULT, BackingKey, KeyName, KmsKey
 from proxy.kms.operation import operation
 from proxy.kms.operations import pages, tags
@@ -35,7 +36,7 @@ def metadata(key: KmsKey, now: datetime) -> Values:
         "KeyManager": key.manager,
         "CustomerMasterKeySpec": key.spec,
         "KeySpec": key.spec,
-        "EncryptionAlgorithms": [SYMMETRIC_DEFAULT],
+        ALGORITHM_MEMBERS[key.usage]: list(key_specs.algorithms(key.spec, key.usage)),
         "MultiRegion": key.multi_region,
     }
     if key.deletion_date is not None:
@@ -44,7 +45,8 @@ def metadata(key: KmsKey, now: datetime) -> Values:
         answer["PendingDeletionWindowInDays"] = key.deletion_window
     current = key.current_backing_key
     if current is not None:
-        answer["CurrentKeyMaterialId"] = current.material_id
+        if key.spec == SYMMETRIC_DEFAULT:
+            answer["CurrentKeyMaterialId"] = current.material_id
         if key.origin == EXTERNAL and states.is_present(current, now):
             answer |= expiration(_first_to_expire(key, current, now))
     if key.multi_region:
@@ -80,23 +82,39 @@ def expiration(backing: BackingKey) -> Values:
     return {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": backing.expires}
 
 
-def _check_kind(request: Values) -> str:
-    """The origin of a key that this service can make; everything else is refused."""
+class _Kind(NamedTuple):
+    origin: str
+    spec: str
+    usage: str
+
+
+def _kind(request: Values) -> _Kind:
+    """What kind of key is asked for.
+
+    Raises:
+        KmsError: there is no such kind, or not here.
+    """
     if "KeySpec" in request and "CustomerMasterKeySpec" in request:
         raise errors.validation(
             "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. "
             "CustomerMasterKeySpec is deprecated."
         )
     origin: str = request.get("Origin", AWS_KMS)
-    if "CustomKeyStoreId" in request or "XksKeyId" in request or origin not in (AWS_KMS, EXTERNAL):
-        raise errors.unsupported("Custom key stores are not supported.")
-    spec = request.get("KeySpec", request.get("CustomerMasterKeySpec", SYMMETRIC_DEFAULT))
-    usage = request.get("KeyUsage", ENCRYPT_DECRYPT)
-    if spec != SYMMETRIC_DEFAULT:
-        raise errors.unsupported(f"KeySpec {spec} is not supported.")
-    if usage != ENCRYPT_DECRYPT:
-        raise errors.validation(f"The operation failed because KeyUsage {usage} is not compatible with KeySpec {spec}.")
-    return origin
+    if "CustomKeyStoreId" in request:
+        raise errors.custom_key_store_not_found(request["CustomKeyStoreId"])
+    if "XksKeyId" in request or origin not in (AWS_KMS, EXTERNAL):
+        raise errors.validation(f"CustomKeyStoreId must be specified for a key with origin {origin}.")
+    spec: str = request.get("KeySpec") or request.get("CustomerMasterKeySpec", SYMMETRIC_DEFAULT)
+    usage: str | None = request.get("KeyUsage", ENCRYPT_DECRYPT if spec == SYMMETRIC_DEFAULT else None)
+    if usage is None:
+        raise errors.validation(
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
+        )
+    if not key_pairs.is_offered(spec):
+        raise errors.unsupported(f"KeySpec {spec} is not supported in this Region.")
+    if usage not in KEY_SPECS[spec].algorithms:
+        raise errors.validation(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
+    return _Kind(origin, spec, usage)
 
 
 @operation(
@@ -118,7 +136,7 @@ def _check_kind(request: Values) -> str:
 async def create_key(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
     service.authorize_account(origin, "CreateKey")
-    key_origin = _check_kind(request)
+    kind = _kind(request)
     account, region = origin.caller.account, origin.region
     if request.get("Tags"):
         service.authorize_account(origin, "TagResource")
@@ -128,23 +146,34 @@ async def create_key(service: KeyService, origin: CallOrigin, request: Values) -
         KeyName(account, region, service.new_key_id(multi_region=multi_region)),
         now,
         request.get("Policy") or key_policies.default(account, region),
-        origin=key_origin,
+        origin=kind.origin,
+        spec=kind.spec,
+        usage=kind.usage,
         description=request.get("Description", ""),
         multi_region=multi_region,
         primary_region=region if multi_region else "",
         tags=tags.merge((), request.get("Tags", ())),
     )
-    key_policies.parse(key.policy)
+    service.check_policy(key.policy)
     await service.key_count.check(service, account, region, service.resource_quotas.keys)
     if not request.get("BypassPolicyLockoutSafetyCheck", False):
         service.check_lockout(origin, key)
     records: list[Record] = []
-    if key_origin == AWS_KMS:
-        material = await service.ring.generate(key.name, 1)
-        key = replace(key, backing_keys=(BackingKey(1, material.material_id),), current=1)
-        records.append(material.record)
+    if kind.origin == AWS_KMS:
+        plaintext, public_key = await _new_material(service, KEY_SPECS[kind.spec])
+        wrapped = await service.ring.wrap(key.name, 1, plaintext)
+        key = replace(key, backing_keys=(BackingKey(1, wrapped.material_id),), current=1, public_key=public_key)
+        records.append(wrapped.record)
     await service.repository.write([model.key_record(key), *records])
     return {"KeyMetadata": metadata(key, now)}
+
+
+async def _new_material(service: KeyService, spec: KeySpec) -> tuple[bytes, bytes]:
+    """Fresh material for a key, and its public key where it is asymmetric."""
+    if not spec.is_asymmetric:
+        return service.random(spec.generated_size), b""
+    pair = await service.threads.run(lambda: key_pairs.generate(spec.name))
+    return key_pairs.private_bytes(pair), key_pairs.public_bytes(pair)
 
 
 @operation("DescribeKey", shapes.request("KeyId", KeyId=shapes.KEY_ID, GrantTokens=shapes.GRANT_TOKENS))
