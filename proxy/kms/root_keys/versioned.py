@@ -108,9 +108,7 @@ class VersionedRootKey(RootKey):
         handover = self.state.handover
         if handover is None or not handover.complete or self._configured.id != self.id:
             return False
-        await self._store.write([root_key_state.to_record(replace(self.state, handover=None))])
-        await self.refresh()
-        return True
+        return await self._change(replace(self.state, handover=None))
 
     async def begin_rotation(self, target: LocalRootKey) -> None:
         """Makes ``target`` the root key that seals, in every process. Raises Conflict when another did so first."""
@@ -129,9 +127,17 @@ class VersionedRootKey(RootKey):
         """Notes that every record opens under the current root key alone."""
         handover = self.state.handover
         if handover is not None and not handover.complete:
-            complete = replace(self.state, handover=replace(handover, complete=True))
-            await self._store.write([root_key_state.to_record(complete)])
+            await self._change(replace(self.state, handover=replace(handover, complete=True)))
+
+    async def _change(self, state: RootKeyState) -> bool:
+        """Whether this process made the change, which another may do at the same time."""
+        try:
+            await self._store.write([root_key_state.to_record(state)])
+        except Conflict:
+            return False
+        finally:
             await self.refresh()
+        return True
 
     async def refresh(self) -> None:
         """Takes in what has changed in the store; costs next to nothing where nothing has."""
@@ -190,6 +196,12 @@ class VersionedRootKey(RootKey):
             await self.refresh()
         size = root_key_state.HEADER_SIZE
         return await self._key(id).unwrap(wrapped[size:], wrapped[:size] + associated_data)
+
+    async def unwrap_current(self, wrapped: bytes, associated_data: bytes) -> bytes:
+        """As ``unwrap``, by the current root key alone."""
+        if root_key_state.sealed_under(wrapped) != self.id:
+            raise WrongRootKey(f"a record is not sealed under the root key {self.id}")
+        return await self.unwrap(wrapped, associated_data)
 
     def _key(self, id: str) -> LocalRootKey:
         key = self._held.get(id)
