@@ -69,12 +69,13 @@ _FOOTNOTES: Final[Mapping[str, Callable[[KmsKey, KeyState], KmsError]]] = {
     "4": lambda key, _: errors.invalid_state(f"{key.arn} is not pending deletion."),
     "5": lambda key, _: errors.invalid_state(f"{key.arn} is pending import."),
     "6": lambda key, _: errors.unsupported_origin(key.arn, key.origin),
+    "7": lambda key, _: errors.unsupported_origin(key.arn, key.origin),
     "9": lambda key, _: errors.unsupported_origin(key.arn, key.origin),
     "11": lambda key, _: errors.invalid_state(f"{key.arn} is unavailable."),
     "14": lambda key, _: errors.invalid_state(f"{key.arn} is creating."),
     "15": lambda key, _: errors.invalid_state(f"{key.arn} is updating."),
 }
-"""AWS's footnotes by number. 7 to 10 depend on more than the state and are checked by the operation itself."""
+"""AWS's footnotes by number. The others depend on more than the state and are checked by the operation itself."""
 
 _COLUMNS: Final = (
     KeyState.ENABLED,
@@ -97,31 +98,32 @@ DeleteImportedKeyMaterial            ok  ok  ok  ok  ok  14  15
 DeriveSharedSecret                   ok  1   3   5   11  14  ok
 DescribeKey                          ok  ok  ok  ok  ok  ok  ok
 DisableKey                           ok  ok  3   5   ok  14  15
-DisableKeyRotation                   ok  1   3   6   11  14  ok
+DisableKeyRotation                   ok  1   3   6   7   14  ok
 EnableKey                            ok  ok  3   5   ok  14  15
-EnableKeyRotation                    ok  1   3   6   11  14  ok
+EnableKeyRotation                    ok  1   3   6   7   14  ok
 Encrypt                              ok  1   3   5   11  14  ok
 GenerateDataKey                      ok  1   3   5   11  14  ok
-GenerateDataKeyPair                  ok  1   3   5   11  14  ok
-GenerateDataKeyPairWithoutPlaintext  ok  1   3   5   11  14  ok
+GenerateDataKeyPair                  ok  1   3   5   7   14  ok
+GenerateDataKeyPairWithoutPlaintext  ok  1   3   5   7   14  ok
 GenerateDataKeyWithoutPlaintext      ok  1   3   5   11  14  ok
 GenerateMac                          ok  1   3   5   11  14  ok
+GetKeyLastUsage                      ok  ok  ok  ok  ok  ok  ok
 GetKeyPolicy                         ok  ok  ok  ok  ok  ok  ok
-GetKeyRotationStatus                 ok  ok  ok  6   ok  ok  ok
+GetKeyRotationStatus                 ok  ok  ok  6   7   ok  ok
 GetParametersForImport               ok  ok  3   ok  9   14  15
 GetPublicKey                         ok  ok  3   ok  11  14  ok
 ImportKeyMaterial                    ok  ok  3   ok  9   14  15
 ListAliases                          ok  ok  ok  ok  ok  ok  ok
 ListGrants                           ok  ok  ok  ok  ok  ok  ok
 ListKeyPolicies                      ok  ok  ok  ok  ok  ok  ok
-ListKeyRotations                     ok  ok  ok  ok  ok  ok  ok
+ListKeyRotations                     ok  ok  ok  ok  7   ok  ok
 ListResourceTags                     ok  ok  ok  ok  ok  ok  ok
 PutKeyPolicy                         ok  ok  ok  ok  ok  ok  ok
 ReEncrypt                            ok  1   3   5   11  14  ok
 ReplicateKey                         ok  1   3   5   11  14  15
 RetireGrant                          ok  ok  ok  ok  ok  ok  ok
 RevokeGrant                          ok  ok  ok  ok  ok  ok  ok
-RotateKeyOnDemand                    ok  1   3   5   11  14  ok
+RotateKeyOnDemand                    ok  1   3   5   7   14  ok
 ScheduleKeyDeletion                  ok  ok  3   ok  ok  ok  15
 Sign                                 ok  1   3   5   11  14  ok
 TagResource                          ok  ok  3   ok  ok  ok  ok
@@ -158,7 +160,12 @@ def check_state(operation: str, key: KmsKey, now: datetime) -> None:
     Raises:
         KmsError: DisabledException, KMSInvalidStateException or UnsupportedOperationException, with AWS's text.
     """
-    state = state_of(key, now)
+    error = refusal(operation, key, state_of(key, now))
+    if error is not None:
+        raise error
+
+
+def refusal(operation: str, key: KmsKey, state: KeyState) -> KmsError | None:
+    """What an operation answers in a state in which it does not succeed."""
     footnote = KEY_STATE_TABLE[operation][state]
-    if footnote is not None:
-        raise _FOOTNOTES[footnote](key, state)
+    return None if footnote is None else _FOOTNOTES[footnote](key, state)
