@@ -1,11 +1,11 @@
-"""Grants: CreateGrant, ListGrants, RevokeGrant, RetireGrant."""
+"""Grants: CreateGrant, ListGrants, ListRetirableGrants, RevokeGrant, RetireGrant."""
 
 from typing import Final
 
-from proxy.aws import arn
+from proxy.aws import arn, policy_principals
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Integer, ListOf, String, Values
-from proxy.kms import errors, grants, model, shapes, states
+from proxy.kms import authorization, errors, grants, model, shapes, states
 from proxy.kms.errors import KmsError
 from proxy.kms.model import Grant, KeyName, KmsKey
 from proxy.kms.operation import operation
@@ -17,28 +17,34 @@ _MAX_CHARACTERS: Final = 384
 _DEFAULT_LIST: Final = 50
 
 
-def _check_principal(principal: str) -> None:
+def _check_principal(service: KeyService, principal: str) -> None:
     try:
-        parsed = arn.parse(principal)
+        policy_principals.parse(principal)
+        exists = service.principals is None or service.principals.exists(principal)
     except ValueError:
-        parsed = None
-    valid = parsed is not None and parsed.service in ("iam", "sts") and not parsed.region and parsed.account.isdigit()
-    if not valid:
+        exists = False
+    if not exists:
         raise KmsError("InvalidArnException", f"ARN does not refer to a valid principal: {principal}")
 
 
-def _check_parties(request: Values) -> None:
+def _required(request: Values, name: str) -> str:
+    """A member that AWS asks for although the model does not say so."""
+    if name not in request:
+        raise errors.validation(
+            f"1 validation error detected: Value null at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: "
+            "Member must not be null"
+        )
+    value: str = request[name]
+    return value
+
+
+def _check_parties(service: KeyService, request: Values) -> None:
     for name in ("GranteeServicePrincipal", "RetiringServicePrincipal"):
         if name in request:
             raise errors.unsupported(f"The {name} parameter is not supported.")
-    if "GranteePrincipal" not in request:
-        raise errors.validation(
-            "1 validation error detected: Value null at 'granteePrincipal' failed to satisfy constraint: "
-            "Member must not be null"
-        )
-    _check_principal(request["GranteePrincipal"])
+    _check_principal(service, _required(request, "GranteePrincipal"))
     if "RetiringPrincipal" in request:
-        _check_principal(request["RetiringPrincipal"])
+        _check_principal(service, request["RetiringPrincipal"])
 
 
 def _check_constraints(constraints: Values) -> None:
@@ -71,32 +77,15 @@ def _check_constraints(constraints: Values) -> None:
 )
 async def create_grant(service: KeyService, origin: CallOrigin, request: Values) -> Values:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html"""
-    _check_parties(request)
-    constraints = request.get("Constraints", {})
-    _check_constraints(constraints)
+    _check_parties(service, request)
+    _check_constraints(request.get("Constraints", {}))
     service.check_grant_tokens(request.get("GrantTokens", ()))
     key = await service.find_key("CreateGrant", origin, request["KeyId"])
-    parent = await service.authorize(origin, key, "CreateGrant")
+    grant = _new_grant(service, origin, key, request)
+    # Who may only because of a grant hands on no more than that grant gives.
+    await service.authorize(origin, key, "CreateGrant", suits=lambda parent: grants.may_create(parent, grant))
     states.check_state("CreateGrant", key, service.now())
-    grant = Grant(
-        key.name,
-        service.random(32).hex(),
-        request["GranteePrincipal"],
-        tuple(sorted(set(request["Operations"]))),
-        service.now(),
-        f"arn:{model.partition(origin.region)}:iam::{origin.caller.account}:root",
-        retiring=request.get("RetiringPrincipal"),
-        name=request.get("Name"),
-        context_equals=constraints.get("EncryptionContextEquals"),
-        context_subset=constraints.get("EncryptionContextSubset"),
-    )
-    if parent is not None and not grants.may_create(parent, grant):
-        raise errors.access_denied(
-            f"User: {origin.caller.arn} is not authorized to perform: kms:CreateGrant on resource: {key.arn} because "
-            "the grant that allows it is narrower than the grant to be made"
-        )
-    if request.get("DryRun", False):
-        raise errors.dry_run()
+    _check_key(key, grant)
     there = await service.repository.grants(key.name)
     same = next((other for other in there if grant.name is not None and _is_same(grant, other)), None)
     if same is not None:
@@ -106,6 +95,37 @@ async def create_grant(service: KeyService, origin: CallOrigin, request: Values)
         raise errors.limit_exceeded(f"A KMS key can have at most {quota} grants.")
     await service.repository.write([model.grant_record(grant)])
     return {"GrantToken": service.new_grant_token(grant), "GrantId": grant.id}
+
+
+def _new_grant(service: KeyService, origin: CallOrigin, key: KmsKey, request: Values) -> Grant:
+    constraints = request.get("Constraints", {})
+    return Grant(
+        key.name,
+        service.random(32).hex(),
+        request["GranteePrincipal"],
+        tuple(sorted(set(request["Operations"]))),
+        service.now(),
+        policy_principals.account_root(origin.caller),
+        retiring=request.get("RetiringPrincipal"),
+        name=request.get("Name"),
+        context_equals=constraints.get("EncryptionContextEquals"),
+        context_subset=constraints.get("EncryptionContextSubset"),
+    )
+
+
+def _check_key(key: KmsKey, grant: Grant) -> None:
+    """Refuses operations that this kind of key does not have, and constraints where there is no encryption context."""
+    wrong = [operation for operation in grant.operations if operation not in grants.operations_of(key)]
+    if wrong:
+        raise errors.validation(
+            f"The operations {', '.join(wrong)} are not valid for KMS keys with KeySpec {key.spec} "
+            f"and KeyUsage {key.usage}."
+        )
+    constrained = grant.context_equals is not None or grant.context_subset is not None
+    if constrained and key.spec != model.SYMMETRIC_DEFAULT:
+        raise errors.validation(
+            "Encryption context grant constraints are supported only for symmetric encryption KMS keys."
+        )
 
 
 def _is_same(new: Grant, there: Grant) -> bool:
@@ -180,8 +200,6 @@ async def revoke_grant(service: KeyService, origin: CallOrigin, request: Values)
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html"""
     key = await service.usable_key("RevokeGrant", origin, request["KeyId"])
     grant = await _grant(service, key, request["GrantId"])
-    if request.get("DryRun", False):
-        raise errors.dry_run()
     await service.repository.write([], [model.grant_record(grant)])
 
 
@@ -190,20 +208,10 @@ async def revoke_grant(service: KeyService, origin: CallOrigin, request: Values)
     shapes.request(GrantToken=shapes.GRANT_TOKEN, KeyId=shapes.KEY_ID, GrantId=shapes.GRANT_ID, DryRun=shapes.BOOLEAN),
 )
 async def retire_grant(service: KeyService, origin: CallOrigin, request: Values) -> None:
-    """https://docs.aws.amazon.com/kms/latest/APIReference/API_RetireGrant.html
-
-    Allowed to the retiring principal, to the grantee where the grant gives RetireGrant, to the root of the account
-    that issued the grant, and to whom a policy allows kms:RetireGrant."""
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_RetireGrant.html"""
     key, grant = await _to_retire(service, origin, request)
-    caller = origin.caller.arn
-    by_grant = caller in (grant.retiring, grant.issuing_account) or (
-        caller == grant.grantee and "RetireGrant" in grant.operations
-    )
-    if not by_grant:
-        await service.authorize(origin, key, "RetireGrant")
+    await service.authorize_retiring(origin, key, grant)
     states.check_state("RetireGrant", key, service.now())
-    if request.get("DryRun", False):
-        raise errors.dry_run()
     await service.repository.write([], [model.grant_record(grant)])
 
 
@@ -222,3 +230,40 @@ async def _to_retire(service: KeyService, origin: CallOrigin, request: Values) -
     if found is None:
         raise errors.key_not_found(KeyName(account, region, key_id).arn)
     return found, await _grant(service, found, grant_id)
+
+
+@operation(
+    "ListRetirableGrants",
+    shapes.request(
+        Limit=Integer(1, 100),
+        Marker=shapes.MARKER,
+        RetiringPrincipal=shapes.PRINCIPAL,
+        RetiringServicePrincipal=shapes.SERVICE_PRINCIPAL,
+    ),
+)
+async def list_retirable_grants(service: KeyService, origin: CallOrigin, request: Values) -> Values:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html
+
+    The resource that policies decide on is the retiring principal. The grants may be on keys of other accounts."""
+    if "RetiringServicePrincipal" in request:
+        raise errors.unsupported("The RetiringServicePrincipal parameter is not supported.")
+    retiring = _required(request, "RetiringPrincipal")
+    _check_principal(service, retiring)
+    service.authorize_account(origin, "ListRetirableGrants", retiring)
+    if arn.parse(retiring).account != origin.caller.account:
+        raise authorization.foreign_denial(origin, "ListRetirableGrants", retiring)
+    limit = request.get("Limit", _DEFAULT_LIST)
+    found: list[tuple[KmsKey, Grant]] = []
+    after = pages.start_after(request)
+    while len(found) <= limit:
+        records = await service.repository.store.scan(model.GRANT, "", after)
+        for grant in map(model.grant_from, records):
+            if grant.retiring == retiring and grant.key.region == origin.region:
+                key = await service.key(grant.key)
+                found += [(key, grant)] if key is not None else []
+        if not records:
+            break
+        after = records[-1].id
+    shown = found[:limit]
+    following = shown[-1][1].record_id if len(found) > limit else None
+    return pages.answer("Grants", [_entry(key, grant) for key, grant in shown], following)

@@ -1,6 +1,5 @@
 """Imported key material (BYOK)."""
 
-import asyncio
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,10 +8,11 @@ from typing import Final
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
-from proxy.kms import errors, import_token, material, model, shapes, states
+from proxy.kms import errors, import_token, imported_material, material, model, shapes, states
 from proxy.kms.errors import KmsError
 from proxy.kms.import_token import ImportToken
-from proxy.kms.model import EXTERNAL, BackingKey, KmsKey
+from proxy.kms.imported_material import ImportedMaterial
+from proxy.kms.model import EXTERNAL, SYMMETRIC_DEFAULT, BackingKey, KmsKey
 from proxy.kms.operation import operation
 from proxy.kms.operations import multi_region
 from proxy.kms.service import KeyService
@@ -56,9 +56,12 @@ async def get_parameters_for_import(service: KeyService, origin: CallOrigin, req
         raise errors.unsupported(f"The wrapping algorithm {algorithm} is not supported.")
     if spec not in import_token.RSA_BITS:
         raise errors.unsupported(f"The wrapping key spec {spec} is not supported.")
+    if not imported_material.can_wrap(key.spec, algorithm, spec):
+        raise errors.unsupported(
+            f"Wrapping algorithm {algorithm} with wrapping key spec {spec} is not supported for key spec {key.spec}."
+        )
     expires = service.now() + _TOKEN_LIFE
-    # Finding primes takes up to a second; the event loop goes on meanwhile.
-    private_key = await asyncio.to_thread(import_token.new_wrapping_key, spec)
+    private_key = await service.threads.run(lambda: import_token.new_wrapping_key(spec))
     token = ImportToken(key.name.record_id, _milliseconds(expires), algorithm, private_key)
     return {
         "KeyId": key.arn,
@@ -90,16 +93,31 @@ def _check_validity(request: Values, now: datetime) -> datetime | None:
     return valid_to
 
 
-def _unwrap(service: KeyService, key: KmsKey, request: Values) -> bytes:
+def _unwrap(service: KeyService, key: KmsKey, request: Values, now: datetime) -> ImportedMaterial:
+    """The material of an import. It takes milliseconds of CPU.
+
+    Raises:
+        KmsError: the token, the ciphertext or the material is not right.
+    """
     token = import_token.open_token(request["ImportToken"], service.sealing)
     if token.key_record_id != key.name.record_id:
         raise KmsError("InvalidImportTokenException")
-    if token.expires <= _milliseconds(service.now()):
+    if token.expires <= _milliseconds(now):
         raise KmsError("ExpiredImportTokenException")
     plaintext = import_token.unwrap_material(token, request["EncryptedKeyMaterial"])
-    if len(plaintext) != material.MATERIAL_SIZE:
-        raise KmsError("IncorrectKeyMaterialException")
-    return plaintext
+    try:
+        return imported_material.read(key.spec, plaintext)
+    except ValueError:
+        raise KmsError("IncorrectKeyMaterialException") from None
+
+
+def _check_members(key: KmsKey, request: Values) -> None:
+    """Refuses what only symmetric encryption keys, which can have several materials, take."""
+    if key.spec == SYMMETRIC_DEFAULT:
+        return
+    for member in ("ImportType", "KeyMaterialDescription", "KeyMaterialId"):
+        if member in request:
+            raise errors.validation(f"{member} can only be specified for symmetric encryption keys.")
 
 
 def _known(key: KmsKey, material_id: str) -> BackingKey | None:
@@ -149,11 +167,12 @@ async def import_key_material(service: KeyService, origin: CallOrigin, request: 
     key = await _importable_key(service, origin, "ImportKeyMaterial", request["KeyId"])
     now = service.now()
     expires = _check_validity(request, now)
-    plaintext = _unwrap(service, key, request)
-    backing = _place(key, request, material.material_id(key.name, plaintext), now)
+    _check_members(key, request)
+    given = await service.threads.run(lambda: _unwrap(service, key, request, now))
+    backing = _place(key, request, material.material_id(key.name, given.plaintext), now)
     description = request.get("KeyMaterialDescription", backing.description)
     imported = replace(backing, present=True, expires=expires, description=description)
-    changed = _with_material(key, imported)
+    changed = replace(_with_material(key, imported), public_key=given.public_key)
     if states.state_of(key, now) is KeyState.PENDING_IMPORT:
         changed = replace(changed, enabled=True)
     puts, deletes = [model.key_record(changed)], list[Record]()
@@ -164,7 +183,7 @@ async def import_key_material(service: KeyService, origin: CallOrigin, request: 
         puts += [model.key_record(_with_material(each, expected)) for each in others]
         deletes = await _replaced(service, [key, *others], expected)
     if await service.ring.record(key.name, imported.ordinal) is None:
-        puts.append((await service.ring.wrap(key.name, imported.ordinal, plaintext)).record)
+        puts.append((await service.ring.wrap(key.name, imported.ordinal, given.plaintext)).record)
     await service.repository.write(puts, deletes)
     return {"KeyId": key.arn, "KeyMaterialId": imported.material_id}
 

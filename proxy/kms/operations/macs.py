@@ -12,7 +12,12 @@ from proxy.kms.model import KmsKey
 from proxy.kms.operation import operation
 from proxy.kms.service import KeyService
 
-_HASHES: Final = {"HMAC_SHA_224": "sha224", "HMAC_SHA_256": "sha256", "HMAC_SHA_384": "sha384", "HMAC_SHA_512": "sha512"}
+_HASHES: Final = {
+    "HMAC_SHA_224": "sha224",
+    "HMAC_SHA_256": "sha256",
+    "HMAC_SHA_384": "sha384",
+    "HMAC_SHA_512": "sha512",
+}
 
 
 async def _mac(service: KeyService, origin: CallOrigin, operation_name: str, request: Values) -> tuple[KmsKey, bytes]:
