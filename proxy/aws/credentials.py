@@ -82,3 +82,5 @@ class CallOrigin:
     user_agent: str = ""
     secure_transport: bool = False
     request_id: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The members of the request by AWS's names, for the conditions of policies; they may be secret."""

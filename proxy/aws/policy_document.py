@@ -1,14 +1,25 @@
-"""IAM policy documents: their validation, from JSON to statements."""
+"""IAM policy documents: their validation, from JSON to statements.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from proxy.aws import arn
-from proxy.aws.policy_statement import Condition, Policy, Principals, Statement
+from proxy.aws import policy_conditions, policy_principals
+from proxy.aws import policy_patterns as patterns
+from proxy.aws.policy_conditions import Condition, Quantifier
+from proxy.aws.policy_patterns import Pattern
+from proxy.aws.policy_principals import Principals
+from proxy.aws.policy_statement import Policy, Statement
 
-_VERSIONS: Final = ("2012-10-17", "2008-10-17")
+KeyCheck = Callable[[str, Quantifier | None], str | None]
+"""What is wrong with naming a condition key (in lower case) under a set operator; None for nothing."""
+
+_WITH_VARIABLES: Final = "2012-10-17"
+_WITHOUT_VARIABLES: Final = "2008-10-17"
 _TOP_LEVEL: Final = {"Version", "Id", "Statement"}
 _ELEMENTS: Final = {
     "Sid",
@@ -22,25 +33,143 @@ _ELEMENTS: Final = {
     "Condition",
 }
 _PRINCIPAL_TYPES: Final = {"AWS", "Service", "Federated", "CanonicalUser"}
-_ACCOUNT: Final = re.compile(r"\d{12}")
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+_SERVICE: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class MalformedPolicy(ValueError):
     """A document is no valid policy; the text says why."""
 
 
-def parse_identity(document: str | Mapping[str, Any]) -> Policy:
-    """A policy attached to a principal. Raises MalformedPolicy."""
-    return _parse(document, resource_policy=False)
+class InvalidPrincipal(MalformedPolicy):
+    """A statement names what is no principal."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid principal in policy")
 
 
-def parse_resource(document: str | Mapping[str, Any]) -> Policy:
-    """A policy attached to a resource; each statement names a principal. Raises MalformedPolicy."""
-    return _parse(document, resource_policy=True)
+def parse_identity(document: str | Mapping[str, Any], check: KeyCheck | None = None) -> Policy:
+    """A policy attached to a principal.
+
+    With ``check``, unknown operators are refused and condition keys checked; without, a statement that depends on
+    one that is not known never allows, and denies if it is a Deny.
+
+    Raises MalformedPolicy."""
+    return _Parser(document, check, resource_policy=False).policy()
 
 
-def _parse(document: str | Mapping[str, Any], *, resource_policy: bool) -> Policy:
+def parse_resource(document: str | Mapping[str, Any], check: KeyCheck | None = None) -> Policy:
+    """A policy attached to a resource; each statement names a principal. ``check`` as in ``parse_identity``.
+
+    Raises MalformedPolicy."""
+    return _Parser(document, check, resource_policy=True).policy()
+
+
+class _Parser:
+    def __init__(self, document: str | Mapping[str, Any], check: KeyCheck | None, *, resource_policy: bool) -> None:
+        self._document = _read(document)
+        self._check = check
+        self._resource_policy = resource_policy
+        self._variables = self._document.get("Version") == _WITH_VARIABLES
+
+    def policy(self) -> Policy:
+        document = self._document
+        unknown = document.keys() - _TOP_LEVEL
+        if unknown:
+            raise MalformedPolicy(f"Unknown field {min(unknown)}")
+        if document.get("Version", _WITH_VARIABLES) not in (_WITH_VARIABLES, _WITHOUT_VARIABLES):
+            raise MalformedPolicy("Invalid policy version")
+        if not isinstance(document.get("Id", ""), str):
+            raise MalformedPolicy("Invalid Id")
+        if "Statement" not in document:
+            raise MalformedPolicy("Missing required field Statement")
+        statements = document["Statement"]
+        if isinstance(statements, Mapping):
+            statements = [statements]
+        if not isinstance(statements, list) or not statements:
+            raise MalformedPolicy("Statement is empty or not a list")
+        parsed = tuple(map(self._statement, statements))
+        ids = [statement["Sid"] for statement in statements if statement.get("Sid")]
+        if len(set(ids)) != len(ids):
+            raise MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
+        return Policy(parsed)
+
+    def _statement(self, statement: object) -> Statement:
+        if not isinstance(statement, Mapping):
+            raise MalformedPolicy("A statement is a JSON object")
+        unknown = statement.keys() - _ELEMENTS
+        if unknown:
+            raise MalformedPolicy(f"Unknown field {min(unknown)}")
+        if statement.get("Effect") not in ("Allow", "Deny"):
+            raise MalformedPolicy("Missing required field Effect" if "Effect" not in statement else "Invalid Effect")
+        if not isinstance(statement.get("Sid", ""), str):
+            raise MalformedPolicy("Invalid Sid")
+        actions, actions_negated = _one_of(statement, "Action", "NotAction")
+        for action in actions:
+            if not _ACTION.fullmatch(action):
+                raise MalformedPolicy(f"Invalid Action {action}")
+        resources, resources_negated = _one_of(statement, "Resource", "NotResource")
+        return Statement(
+            statement["Effect"] == "Allow",
+            tuple(patterns.wildcard(action, variables=False, ignore_case=True) for action in actions),
+            actions_negated,
+            tuple(map(self._resource, resources)),
+            resources_negated,
+            self._principals(statement),
+            "NotPrincipal" in statement,
+            self._conditions(statement.get("Condition", {})),
+        )
+
+    def _resource(self, text: str) -> Pattern:
+        if text != "*" and not text.startswith("arn:"):
+            raise MalformedPolicy(f"Invalid Resource {text}")
+        try:
+            return patterns.wildcard(text, variables=self._variables)
+        except ValueError:
+            raise MalformedPolicy(f"Invalid Resource {text}") from None
+
+    def _principals(self, statement: Mapping[str, Any]) -> Principals | None:
+        named = statement.keys() & {"Principal", "NotPrincipal"}
+        if not self._resource_policy:
+            if named:
+                raise MalformedPolicy("Policy document should not specify a principal.")
+            return None
+        if not named:
+            raise MalformedPolicy("Missing required field Principal")
+        if len(named) > 1:
+            raise MalformedPolicy("Principal and NotPrincipal stand in one statement")
+        return _parse_principals(statement[named.pop()])
+
+    def _conditions(self, value: object) -> tuple[Condition, ...]:
+        if not isinstance(value, Mapping):
+            raise MalformedPolicy("Invalid Condition")
+        conditions: list[Condition] = []
+        for operator, keys in value.items():
+            if not isinstance(keys, Mapping):
+                raise MalformedPolicy("Invalid Condition")
+            for key, wanted in keys.items():
+                conditions.append(self._condition(operator, key, wanted))
+        return tuple(conditions)
+
+    def _condition(self, operator: str, key: str, wanted: object) -> Condition:
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if not values or not all(isinstance(value, str | bool | int | float) for value in values):
+            raise MalformedPolicy("Invalid Condition")
+        texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+        try:
+            condition = policy_conditions.parse(operator, key.lower(), texts, variables=self._variables)
+        except ValueError:
+            raise MalformedPolicy(f"Invalid value of {key} for the operator {operator}") from None
+        if self._check is not None:
+            if not condition.known:
+                raise MalformedPolicy(f"Invalid Condition type : {operator}")
+            fault = self._check(condition.key, condition.quantifier)
+            if fault is not None:
+                raise MalformedPolicy(fault)
+        return condition
+
+
+def _read(document: str | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(document, str):
         try:
             document = json.loads(document, object_pairs_hook=_no_duplicates)
@@ -48,19 +177,7 @@ def _parse(document: str | Mapping[str, Any], *, resource_policy: bool) -> Polic
             raise MalformedPolicy(str(error) if isinstance(error, MalformedPolicy) else "Not valid JSON") from None
     if not isinstance(document, Mapping):
         raise MalformedPolicy("A policy is a JSON object")
-    unknown = document.keys() - _TOP_LEVEL
-    if unknown:
-        raise MalformedPolicy(f"Unknown field {min(unknown)}")
-    if document.get("Version", _VERSIONS[0]) not in _VERSIONS:
-        raise MalformedPolicy("Invalid policy version")
-    if "Statement" not in document:
-        raise MalformedPolicy("Missing required field Statement")
-    statements = document["Statement"]
-    if isinstance(statements, Mapping):
-        statements = [statements]
-    if not isinstance(statements, list) or not statements:
-        raise MalformedPolicy("Statement is empty or not a list")
-    return Policy(tuple(_parse_statement(statement, resource_policy) for statement in statements))
+    return document
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,40 +185,6 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise MalformedPolicy("A field stands twice in one object")
     return result
-
-
-def _parse_statement(statement: object, resource_policy: bool) -> Statement:
-    if not isinstance(statement, Mapping):
-        raise MalformedPolicy("A statement is a JSON object")
-    unknown = statement.keys() - _ELEMENTS
-    if unknown:
-        raise MalformedPolicy(f"Unknown field {min(unknown)}")
-    if statement.get("Effect") not in ("Allow", "Deny"):
-        raise MalformedPolicy("Missing required field Effect" if "Effect" not in statement else "Invalid Effect")
-    if not isinstance(statement.get("Sid", ""), str):
-        raise MalformedPolicy("Invalid Sid")
-    actions, actions_negated = _one_of(statement, "Action", "NotAction")
-    for action in actions:
-        if not _ACTION.fullmatch(action):
-            raise MalformedPolicy(f"Invalid Action {action}")
-    resources, resources_negated = _one_of(statement, "Resource", "NotResource")
-    principals: Principals | None = None
-    if resource_policy:
-        if ("Principal" in statement) is ("NotPrincipal" in statement):
-            raise MalformedPolicy("Missing required field Principal")
-        principals = _parse_principals(statement.get("Principal", statement.get("NotPrincipal")))
-    elif "Principal" in statement or "NotPrincipal" in statement:
-        raise MalformedPolicy("Policy document should not specify a principal")
-    return Statement(
-        statement["Effect"] == "Allow",
-        actions,
-        actions_negated,
-        resources,
-        resources_negated,
-        principals,
-        "NotPrincipal" in statement,
-        _parse_conditions(statement.get("Condition", {})),
-    )
 
 
 def _one_of(statement: Mapping[str, Any], name: str, negated: str) -> tuple[tuple[str, ...], bool]:
@@ -123,56 +206,29 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
 def _parse_principals(value: object) -> Principals:
     if value == "*":
         return Principals(everyone=True)
-    if not isinstance(value, Mapping) or not value:
-        raise MalformedPolicy("Invalid principal in policy")
-    unknown = value.keys() - _PRINCIPAL_TYPES
-    if unknown:
-        raise MalformedPolicy("Invalid principal in policy")
-    names = {kind: _texts(listed, "principal in policy") for kind, listed in value.items()}
+    if not isinstance(value, Mapping) or not value or value.keys() - _PRINCIPAL_TYPES:
+        raise InvalidPrincipal
+    try:
+        names = {kind: _texts(listed, "principal in policy") for kind, listed in value.items()}
+    except MalformedPolicy:
+        raise InvalidPrincipal from None
+    if not all(_SERVICE.fullmatch(service) for service in names.get("Service", ())):
+        raise InvalidPrincipal
     everyone = False
     accounts: set[str] = set()
     arns: set[str] = set()
     for name in names.get("AWS", ()):
         if name == "*":
             everyone = True
-        elif _ACCOUNT.fullmatch(name):
+        elif policy_principals.ACCOUNT.fullmatch(name):
             accounts.add(name)
         else:
-            account = _root_account(name)
-            (accounts if account else arns).add(account or name)
+            try:
+                parsed = policy_principals.parse(name)
+            except ValueError:
+                raise InvalidPrincipal from None
+            if parsed.resource == "root":
+                accounts.add(parsed.account)
+            else:
+                arns.add(name)
     return Principals(everyone, frozenset(accounts), frozenset(arns))
-
-
-def _root_account(name: str) -> str | None:
-    """The account when ``name`` is an account's root. Raises MalformedPolicy when it is no principal at all."""
-    try:
-        parsed = arn.parse(name)
-    except ValueError:
-        raise MalformedPolicy("Invalid principal in policy") from None
-    valid = parsed.service in ("iam", "sts") and not parsed.region and _ACCOUNT.fullmatch(parsed.account)
-    if not valid or "*" in parsed.resource:
-        raise MalformedPolicy("Invalid principal in policy")
-    if parsed.resource == "root":
-        return parsed.account
-    if not parsed.resource_id:
-        raise MalformedPolicy("Invalid principal in policy")
-    return None
-
-
-def _parse_conditions(value: object) -> tuple[Condition, ...]:
-    if not isinstance(value, Mapping):
-        raise MalformedPolicy("Invalid Condition")
-    conditions = []
-    for operator, keys in value.items():
-        if not isinstance(keys, Mapping):
-            raise MalformedPolicy("Invalid Condition")
-        for key, wanted in keys.items():
-            values = [wanted] if not isinstance(wanted, list) else wanted
-            if not all(isinstance(item, str | bool | int | float) for item in values):
-                raise MalformedPolicy("Invalid Condition")
-            conditions.append(Condition(operator, key.lower(), tuple(_condition_text(item) for item in values)))
-    return tuple(conditions)
-
-
-def _condition_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

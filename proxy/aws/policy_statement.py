@@ -3,166 +3,114 @@
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Final
+from functools import cached_property
+from typing import NamedTuple
 
-from proxy.aws import arn
+from proxy.aws import policy_patterns as patterns
+from proxy.aws.credentials import Caller
+from proxy.aws.policy_conditions import Condition
+from proxy.aws.policy_patterns import Lookup, Pattern, Values
+from proxy.aws.policy_principals import Principals, Reach
 
 
-@dataclass(frozen=True)
-class Question:
-    """May this principal do this to that?"""
+def no_conditions(key: str) -> Values | None:  # noqa: ARG001 - a Lookup
+    """The Lookup of a question whose context is not known."""
+    return None
 
-    principal: str
-    """Its ARN; an account's root is ``arn:aws:iam::<account>:root``."""
-    account: str
-    """The principal's account, twelve digits."""
+
+class Question(NamedTuple):
+    """May this caller do this to that?"""
+
+    caller: Caller
     action: str
     """Such as ``kms:Decrypt``."""
     resource: str
     """An ARN, or ``*`` for an action that has no resource."""
-    conditions: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
-    """Values by condition key, in lower case (``kms:viaservice``); None for one known to be absent."""
-
-
-class Reach(Enum):
-    """How a resource policy's statement reaches a principal."""
-
-    NOT = 0
-    ACCOUNT = 1
-    """By its account: the account's own identity policies have the last word."""
-    DIRECT = 2
-
-
-@lru_cache(maxsize=4096)
-def _wildcard(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-
-
-def _matches_any(patterns: Sequence[str], text: str, *, ignore_case: bool) -> bool:
-    return any(pattern == "*" or _wildcard(pattern, ignore_case).fullmatch(text) is not None for pattern in patterns)
-
-
-@dataclass(frozen=True)
-class Principals:
-    """The AWS principals of a statement; those of other kinds match no caller."""
-
-    everyone: bool = False
-    accounts: frozenset[str] = frozenset()
-    arns: frozenset[str] = frozenset()
-
-    def reach(self, question: Question) -> Reach:
-        names = _names(question.principal)
-        if self.everyone or not self.arns.isdisjoint(names):
-            return Reach.DIRECT
-        if question.account in self.accounts:
-            return Reach.DIRECT if question.principal.endswith(":root") else Reach.ACCOUNT
-        return Reach.NOT
-
-
-@lru_cache(maxsize=1024)
-def _names(principal: str) -> frozenset[str]:
-    """The ARNs that name a principal in a policy: its own, and for a role's session the role's."""
-    try:
-        parsed = arn.parse(principal)
-    except ValueError:
-        return frozenset((principal,))
-    if parsed.service == "sts" and parsed.resource_type == "assumed-role":
-        role = parsed.resource_id.partition("/")[0]
-        return frozenset((principal, f"arn:{parsed.partition}:iam::{parsed.account}:role/{role}"))
-    return frozenset((principal,))
-
-
-@dataclass(frozen=True)
-class Condition:
-    operator: str
-    key: str
-    """In lower case."""
-    values: tuple[str, ...]
-
-    def holds(self, conditions: Mapping[str, str | None]) -> bool | None:
-        """None: this version cannot tell."""
-        compare = _OPERATORS.get(self.operator)
-        if compare is None or self.key not in conditions or any("${" in value for value in self.values):
-            return None
-        negated, test = compare
-        value = conditions[self.key]
-        matched = value is not None and any(test(value, wanted) for wanted in self.values)
-        return matched is not negated
-
-
-_OPERATORS: Final[Mapping[str, tuple[bool, Callable[[str, str], bool]]]] = {
-    "StringEquals": (False, lambda value, wanted: value == wanted),
-    "StringNotEquals": (True, lambda value, wanted: value == wanted),
-    "StringEqualsIgnoreCase": (False, lambda value, wanted: value.casefold() == wanted.casefold()),
-    "StringLike": (False, lambda value, wanted: _wildcard(wanted, False).fullmatch(value) is not None),
-    "StringNotLike": (True, lambda value, wanted: _wildcard(wanted, False).fullmatch(value) is not None),
-}
+    lookup: Lookup = no_conditions
+    """Asked only for the condition keys that policies name."""
 
 
 @dataclass(frozen=True)
 class Statement:
     allow: bool
-    actions: tuple[str, ...]
+    actions: tuple[Pattern, ...]
     actions_negated: bool
-    resources: tuple[str, ...]
+    resources: tuple[Pattern, ...]
     resources_negated: bool
-    principals: Principals | None
-    principals_negated: bool
-    conditions: tuple[Condition, ...]
+    principals: Principals | None = None
+    """None in a policy that is attached to a principal."""
+    principals_negated: bool = False
+    conditions: tuple[Condition, ...] = ()
+
+    def is_about(self, action: str) -> bool:
+        return (patterns.matches_any(self.actions, action, no_conditions) is True) is not self.actions_negated
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The condition keys that it depends on, in lower case."""
+        of_resources = (pattern.keys for pattern in self.resources)
+        return frozenset().union(*of_resources, *(condition.keys for condition in self.conditions))
 
     def applies(self, question: Question) -> bool:
-        """Whether action, resource and conditions match; the principal aside."""
-        if _matches_any(self.actions, question.action, ignore_case=True) is self.actions_negated:
+        """Whether resource and conditions match; the action and the principal aside. What this service cannot tell
+        never makes an Allow apply, and always a Deny."""
+        on_resource = self._on_resource(question)
+        if on_resource is False:
             return False
-        if any("${" in resource for resource in self.resources):
-            return not self.allow
-        if _matches_any(self.resources, question.resource, ignore_case=False) is self.resources_negated:
-            return False
-        return self._conditions_hold(question.conditions)
+        if not self.conditions:
+            return on_resource is True or not self.allow
+        answers = [condition.holds(question.lookup) for condition in self.conditions]
+        answers.append(on_resource)
+        answer = patterns.all_of(answers)
+        return not self.allow if answer is None else answer
 
-    def _conditions_hold(self, conditions: Mapping[str, str | None]) -> bool:
-        answers = [condition.holds(conditions) for condition in self.conditions]
-        if False in answers:
-            return False
-        return not self.allow if None in answers else True
+    def _on_resource(self, question: Question) -> bool | None:
+        if not self.resources_negated and self.resources[0].matches_all:
+            return True
+        compare = patterns.matches_none if self.resources_negated else patterns.matches_any
+        return compare(self.resources, question.resource, question.lookup)
 
-    def reach(self, question: Question) -> Reach:
+    def reach(self, caller: Caller) -> Reach:
         if self.principals is None:
             return Reach.DIRECT
-        reach = self.principals.reach(question)
         if not self.principals_negated:
-            return reach
+            return self.principals.reach(caller)
         if self.allow:
-            return Reach.DIRECT if reach is Reach.NOT else Reach.NOT
-        # AWS asks to list the principal and its account; who is listed by half is denied.
-        listed = reach is Reach.DIRECT and (self.principals.everyone or question.account in self.principals.accounts)
-        return Reach.NOT if listed else Reach.DIRECT
+            return Reach.DIRECT if self.principals.reach(caller) is Reach.NOT else Reach.NOT
+        return Reach.NOT if self.principals.lists(caller) else Reach.DIRECT
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy that was found valid."""
+    """A policy that was found valid, or several of one kind together."""
 
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...] = ()
+    _by_action: dict[str, tuple[Statement, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Actions come from this program, so there are few."""
+
+    def about(self, action: str) -> tuple[Statement, ...]:
+        """The statements that concern an action."""
+        found = self._by_action.get(action)
+        if found is None:
+            found = tuple(statement for statement in self.statements if statement.is_about(action))
+            self._by_action[action] = found
+        return found
+
+    def keys(self, action: str) -> frozenset[str]:
+        """The condition keys that its answer for an action may depend on, in lower case."""
+        return frozenset().union(*(statement.keys for statement in self.about(action)))
 
     def ask(self, question: Question) -> tuple[bool, Reach]:
         """Whether it denies, and how far it allows."""
         allowed = Reach.NOT
-        for statement in self.statements:
+        for statement in self.about(question.action):
             if statement.allow and allowed is Reach.DIRECT:
                 continue
-            reach = statement.reach(question)
+            reach = statement.reach(question.caller)
             if reach is Reach.NOT or not statement.applies(question):
                 continue
             if not statement.allow:
                 return True, Reach.NOT
-            if reach is Reach.DIRECT or allowed is Reach.NOT:
-                allowed = reach
+            allowed = max(allowed, reach)
         return False, allowed

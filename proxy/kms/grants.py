@@ -7,22 +7,40 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from proxy.kms.errors import KmsError
-from proxy.kms.model import Grant
+from proxy.kms.key_specs import GENERATE_VERIFY_MAC, KEY_AGREEMENT, SIGN_VERIFY, is_asymmetric
+from proxy.kms.model import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT, Grant, KmsKey
 
 _UNCONSTRAINED: Final = frozenset(("DescribeKey", "RetireGrant", "CreateGrant", "GetPublicKey"))
 """Operations without an encryption context: constraints do not apply to their use."""
+
+_EVERY_KEY: Final = frozenset(("CreateGrant", "DescribeKey", "RetireGrant"))
+_ENCRYPTION: Final = frozenset(("Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo"))
+_DATA_KEYS: Final = frozenset(
+    (
+        "GenerateDataKey",
+        "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext",
+        "GenerateDataKeyWithoutPlaintext",
+    )
+)
+_BY_USAGE: Final = {
+    ENCRYPT_DECRYPT: _ENCRYPTION,
+    SIGN_VERIFY: frozenset(("Sign", "Verify")),
+    GENERATE_VERIFY_MAC: frozenset(("GenerateMac", "VerifyMac")),
+    KEY_AGREEMENT: frozenset(("DeriveSharedSecret",)),
+}
 
 _TAG_SIZE: Final = 32
 _SALT_SIZE: Final = 16
 
 
-def allows(grant: Grant, operation: str, principal: str, context: Mapping[str, str]) -> bool:
-    """Whether the grant gives this principal this operation in this encryption context."""
-    if operation not in grant.operations or grant.grantee != principal:
+def allows(grant: Grant, operation: str, context: Mapping[str, str]) -> bool:
+    """Whether the grant gives its grantee this operation in this encryption context."""
+    if operation not in grant.operations:
         return False
     if operation in _UNCONSTRAINED:
         return True
@@ -31,9 +49,12 @@ def allows(grant: Grant, operation: str, principal: str, context: Mapping[str, s
     return grant.context_subset is None or grant.context_subset.items() <= context.items()
 
 
-def find(grants: Iterable[Grant], operation: str, principal: str, context: Mapping[str, str]) -> Grant | None:
-    """The first grant that allows it."""
-    return next((grant for grant in grants if allows(grant, operation, principal, context)), None)
+def operations_of(key: KmsKey) -> frozenset[str]:
+    """The operations that a grant on this key may allow."""
+    operations = _EVERY_KEY | _BY_USAGE[key.usage]
+    if key.spec == SYMMETRIC_DEFAULT:
+        return operations | _DATA_KEYS
+    return operations | {"GetPublicKey"} if is_asymmetric(key.spec) else operations
 
 
 def may_create(parent: Grant, child: Grant) -> bool:

@@ -9,13 +9,16 @@ from typing import Any, Final
 
 from proxy.aws import policy
 from proxy.aws.policy import MalformedPolicy, Policy
-from proxy.kms import errors
+from proxy.aws.policy_document import InvalidPrincipal, KeyCheck
+from proxy.aws.policy_principals import PrincipalDirectory
+from proxy.kms import condition_keys, errors
 from proxy.kms.model import partition
 
 NAME: Final = "default"
 """The only name that a key policy can have."""
 
 _MAX_SIZE: Final = 32 * 1024
+_INVALID_PRINCIPALS: Final = "Policy contains a statement with one or more invalid principals."
 
 
 def _root(account: str, region: str) -> dict[str, str]:
@@ -70,14 +73,35 @@ def aws_managed_s3(account: str, region: str) -> str:
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Policy:
-    """A key policy.
+    """A key policy, as it was stored.
+
+    Raises:
+        KmsError: MalformedPolicyDocumentException.
+    """
+    return _parse(text, None)
+
+
+def check(text: str, principals: PrincipalDirectory | None) -> None:
+    """Checks the key policy that a client gives.
 
     Raises:
         KmsError: MalformedPolicyDocumentException or LimitExceededException.
     """
     if len(text.encode()) > _MAX_SIZE:
         raise errors.limit_exceeded(f"Policy exceeds the maximum size of {_MAX_SIZE} bytes.")
+    parsed = _parse(text, condition_keys.fault)
+    if principals is None:
+        return
+    for statement in parsed.statements:
+        named = statement.principals.arns if statement.principals is not None else ()
+        if not all(map(principals.exists, named)):
+            raise errors.malformed_policy(_INVALID_PRINCIPALS)
+
+
+def _parse(text: str, check: KeyCheck | None) -> Policy:
     try:
-        return policy.parse_resource(text)
+        return policy.parse_resource(text, check)
+    except InvalidPrincipal:
+        raise errors.malformed_policy(_INVALID_PRINCIPALS) from None
     except MalformedPolicy as error:
         raise errors.malformed_policy(str(error)) from None

@@ -1,6 +1,6 @@
 """Entities read from the store, decoded once and kept while nothing has changed there."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +13,8 @@ from proxy.kms.store import KeyStore, Record
 T = TypeVar("T")
 
 _RELATED: Final = "related"
+_BY_GRANTEE: Final = "grants by grantee"
+_BY_TARGET: Final = "aliases by target"
 _MAX_ENTRIES: Final = 20_000
 _PAGE: Final = 1000
 
@@ -94,6 +96,30 @@ class Repository:
             return tuple(model.grant_from(record) for record in await self.scan_all(model.GRANT, prefix))
 
         return await self._cached(model.GRANT, prefix, load)
+
+    async def grants_by_grantee(self, key: KeyName) -> Mapping[str, Sequence[Grant]]:
+        """All the grants on a key, by the ARNs of their grantees."""
+
+        async def load() -> Mapping[str, Sequence[Grant]]:
+            found: dict[str, list[Grant]] = {}
+            for grant in await self.grants(key):
+                found.setdefault(grant.grantee, []).append(grant)
+            return found
+
+        return await self._cached(_BY_GRANTEE, key.record_id, load)
+
+    async def aliases_of(self, key: KeyName) -> Sequence[Alias]:
+        """The aliases of a key, in the order of their names."""
+
+        async def load() -> Mapping[str, Sequence[Alias]]:
+            found: dict[str, list[Alias]] = {}
+            for record in await self.scan_all(model.ALIAS, f"{key.account}/{key.region}/"):
+                alias = model.alias_from(record)
+                found.setdefault(alias.target, []).append(alias)
+            return found
+
+        by_target = await self._cached(_BY_TARGET, f"{key.account}/{key.region}", load)
+        return by_target.get(key.id, ())
 
     async def grant(self, record_id: str) -> Grant | None:
         record = await self.store.get(model.GRANT, record_id)

@@ -6,15 +6,16 @@ import hashlib
 import hmac
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from proxy.aws import policy
 from proxy.aws.credentials import CallOrigin
-from proxy.aws.policy import Answer, Question
-from proxy.kms import errors, grants, key_ids, key_policies, lifecycle, model, shapes, states
+from proxy.aws.policy_principals import PrincipalDirectory
+from proxy.kms import authorization, errors, grants, key_ids, key_policies, lifecycle, model, states
 from proxy.kms.audit import Audit
+from proxy.kms.condition_keys import Subject
 from proxy.kms.errors import WrongRootKey
 from proxy.kms.key_ids import AliasName
 from proxy.kms.key_ring import KeyRing
@@ -31,6 +32,7 @@ from proxy.kms.threads import Threads
 from proxy.xaes import XAES256GCM
 
 NO_CONTEXT: Final[Mapping[str, str]] = MappingProxyType({})
+NO_REQUEST: Final[Mapping[str, Any]] = MappingProxyType({})
 
 AWS_MANAGED_S3_DESCRIPTION: Final = "Default key that protects my S3 objects when no other key is defined"
 AWS_MANAGED_ROTATION_DAYS: Final = 365
@@ -87,19 +89,22 @@ class KeyService:
         request_quotas: RequestQuotas | None = None,
         resource_quotas: ResourceQuotas = ResourceQuotas(),
         audit: Audit | None = None,
+        principals: PrincipalDirectory | None = None,
         threads: Threads | None = None,
     ) -> None:
         """``clock`` gives the time with its zone (UTC); ``random`` gives that many cryptographically random bytes.
 
         ``allow_pkcs1_import`` offers RSAES_PKCS1_V1_5 for imports, which AWS has refused since 2023-10.
         ``enabled_regions`` are those where replicas can be made. ``transition_time`` is how long a new replica stays
-        Creating, and how long keys stay Updating when their primary Region has changed. ``threads`` do what takes
-        long; they are made here when none are given, and closed by ``aclose``."""
+        Creating, and how long keys stay Updating when their primary Region has changed. ``principals``
+        are those that key policies and grants may name; without it, all that have the form of one. ``threads`` do
+        what takes long; they are made here when none are given, and closed by ``aclose``."""
         self.allow_pkcs1_import = allow_pkcs1_import
         self.request_quotas = request_quotas
         self.resource_quotas = resource_quotas
         self.key_count = KeyCount()
         self.audit = audit
+        self.principals = principals
         self.transition_time = transition_time
         self._enabled_regions = enabled_regions
         self.repository = Repository(store)
@@ -219,11 +224,11 @@ class KeyService:
             named = await self._alias_target(named, origin)
         is_foreign = named.account != origin.caller.account
         if is_foreign and operation not in CROSS_ACCOUNT_OPERATIONS:
-            raise errors.access_denied(_foreign_denial(origin, operation, named.arn))
+            raise authorization.foreign_denial(origin, operation, named.arn)
         key = await self.key(named)
         if key is None:
             if is_foreign:
-                raise errors.access_denied(_foreign_denial(origin, operation, named.arn))
+                raise authorization.foreign_denial(origin, operation, named.arn)
             raise errors.key_not_found(named.arn)
         return key
 
@@ -298,78 +303,55 @@ class KeyService:
         if grant_tokens:
             self.check_grant_tokens(grant_tokens)
         key = await self.find_key(operation, origin, key_id)
-        await self.authorize(origin, key, action or operation, context=context)
+        await self.authorize(origin, key, action or operation, context=context, key_id=key_id)
         states.check_state(operation, key, self.now())
         return key
 
     async def authorize(
-        self, origin: CallOrigin, key: KmsKey, action: str, *, context: Mapping[str, str] = NO_CONTEXT
+        self,
+        origin: CallOrigin,
+        key: KmsKey,
+        action: str,
+        *,
+        context: Mapping[str, str] = NO_CONTEXT,
+        key_id: str | None = None,
+        suits: Callable[[Grant], bool] | None = None,
     ) -> Grant | None:
         """Refuses what neither the policies nor a grant allow; the grant, where it is one that allows.
 
+        ``suits`` tells of a grant that allows the action whether it may be used for it.
         Raises KmsError (AccessDeniedException)."""
-        question = _question(origin, f"kms:{action}", key.arn)
-        answer = self._decide(origin, question, key)
-        if answer.allowed:
-            return None
-        if answer.decision is not policy.Decision.EXPLICITLY_DENIED and action in shapes.GRANT_OPERATIONS:
-            given = grants.find(await self.repository.grants(key.name), action, origin.caller.arn, context)
-            if given is not None:
-                return given
-        is_foreign = key.name.account != origin.caller.account
-        if is_foreign and answer.kind is policy.PolicyKind.RESOURCE:
-            raise errors.access_denied(_foreign_denial(origin, action, key.arn))
-        raise errors.access_denied(answer.denial(question))
-
-    def _decide(self, origin: CallOrigin, question: Question, key: KmsKey) -> Answer:
-        return policy.decide(
-            question,
-            key.name.account,
-            policy.identity_policies(origin.caller),
-            key_policies.parse(key.policy),
-            resource_must_allow=True,
-        )
+        subject = Subject(origin, self._clock, action, key, context, key_id)
+        return await authorization.authorize(self, subject, key, suits)
 
     def authorize_account(self, origin: CallOrigin, action: str, resource: str = "*") -> None:
         """Refuses what the caller's own policies do not allow, for actions on no key.
 
         Raises KmsError (AccessDeniedException)."""
-        caller = origin.caller
-        question = _question(origin, f"kms:{action}", resource)
-        answer = policy.decide(question, caller.account, policy.identity_policies(caller), None)
-        if not answer.allowed:
-            raise errors.access_denied(answer.denial(question))
+        authorization.authorize_account(Subject(origin, self._clock, action, None, NO_CONTEXT), resource)
+
+    async def authorize_retiring(self, origin: CallOrigin, key: KmsKey, grant: Grant) -> None:
+        """Refuses RetireGrant to whom neither the grant nor a policy allows it.
+
+        Raises KmsError (AccessDeniedException)."""
+        subject = Subject(origin, self._clock, "RetireGrant", key, NO_CONTEXT)
+        await authorization.authorize_retiring(self, subject, key, grant)
+
+    def check_policy(self, text: str) -> None:
+        """Refuses a key policy that a client gives: its size, its syntax, its condition keys, and principals that do
+        not exist.
+
+        Raises KmsError (MalformedPolicyDocumentException, LimitExceededException)."""
+        key_policies.check(text, self.principals)
 
     def check_lockout(self, origin: CallOrigin, key: KmsKey) -> None:
         """Refuses a key policy under which the caller could not change it again.
 
         Raises KmsError (MalformedPolicyDocumentException)."""
-        if not self._decide(origin, _question(origin, "kms:PutKeyPolicy", key.arn), key).allowed:
-            raise errors.malformed_policy(
-                "The new key policy will not allow you to update the key policy in the future."
-            )
+        later = replace(origin, request=NO_REQUEST)
+        authorization.check_lockout(Subject(later, self._clock, "PutKeyPolicy", key, NO_CONTEXT), key)
 
     async def aclose(self) -> None:
         await self.last_usage.aclose()
         self.threads.close()
         await self.repository.store.aclose()
-
-
-def _question(origin: CallOrigin, action: str, resource: str) -> Question:
-    caller = origin.caller
-    conditions = {
-        "kms:viaservice": origin.via_service,
-        "kms:calleraccount": caller.account,
-        "aws:principalaccount": caller.account,
-        "aws:principalarn": caller.arn,
-        "aws:requestedregion": origin.region,
-    }
-    return Question(caller.arn, caller.account, action, resource, conditions)
-
-
-def _foreign_denial(origin: CallOrigin, action: str, arn: str) -> str:
-    return (
-        f"User: {origin.caller.arn} is not authorized to perform: kms:{action} on resource: {arn} because the resource "
-        "does not exist in this Region, no resource-based policies allow access, or a resource-based policy "
-        "explicitly denies access"
-    )

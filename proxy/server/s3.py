@@ -8,11 +8,10 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, decode_percent
-from proxy.aws.policy import Decision, evaluate_identity
 from proxy.aws.sigv4 import Verified, effective_headers
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
-from proxy.s3 import errors
+from proxy.s3 import authorization, errors
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
@@ -57,7 +56,8 @@ class S3Service:
         operation = self._routes.find(request, target)
         bucket = await self._bucket(target, operation)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
-        _authorize(call, operation)
+        if operation.action:
+            authorization.authorize(call, operation.action, self._gateway.clock)
         return await operation.run(self._gateway, call)
 
     async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
@@ -114,30 +114,6 @@ def _virtual_host_bucket(host: str, domains: tuple[str, ...]) -> str:
         if name.endswith("." + domain):
             return name[: -len(domain) - 1]
     return ""
-
-
-def _authorize(call: Call, operation: Operation) -> None:
-    """Refuses what the caller's policies do not allow, and buckets of other accounts."""
-    if not operation.action:
-        return
-    if call.bucket is not None:
-        expected = call.request.headers.get("x-amz-expected-bucket-owner")
-        if expected is not None and expected != call.bucket.account:
-            raise errors.access_denied()
-        if call.bucket.account != call.caller.account:
-            raise errors.access_denied()
-    arn = call.target.arn
-    decision = evaluate_identity(call.caller, operation.action, arn)
-    if decision is not Decision.ALLOWED:
-        reason = (
-            "with an explicit deny in an identity-based policy"
-            if decision is Decision.EXPLICITLY_DENIED
-            else f"because no identity-based policy allows the {operation.action} action"
-        )
-        message = (
-            f'User: {call.caller.arn} is not authorized to perform: {operation.action} on resource: "{arn}" {reason}'
-        )
-        raise errors.access_denied(message)
 
 
 def render_error(error: AwsError, request_id: str, host_id: str, resource: str) -> Response:

@@ -23,7 +23,7 @@ from proxy.kms.operations import (
     tags,
 )
 
-_UNSUPPORTED: Final = ("ListRetirableGrants",)
+_UNSUPPORTED: Final[tuple[str, ...]] = ()
 """Operations of AWS KMS that this service does not have."""
 
 OPERATIONS: Final = OperationTable(
@@ -66,6 +66,7 @@ OPERATIONS: Final = OperationTable(
         policies.list_key_policies,
         grants.create_grant,
         grants.list_grants,
+        grants.list_retirable_grants,
         grants.revoke_grant,
         grants.retire_grant,
         tags.tag_resource,

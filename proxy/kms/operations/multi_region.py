@@ -65,7 +65,7 @@ async def replicate_key(service: KeyService, origin: CallOrigin, request: Values
     if replica.name in primary.related_names:
         raise KmsError("AlreadyExistsException", f"{replica.arn} already exists.")
     await service.key_count.check(service, replica.name.account, region, service.resource_quotas.keys)
-    key_policies.parse(replica.policy)
+    service.check_policy(replica.policy)
     if not request.get("BypassPolicyLockoutSafetyCheck", False):
         service.check_lockout(there, replica)
     material = [] if primary.origin == EXTERNAL else [backing.ordinal for backing in primary.backing_keys]

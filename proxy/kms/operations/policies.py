@@ -39,7 +39,7 @@ async def put_key_policy(service: KeyService, origin: CallOrigin, request: Value
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html"""
     key = await service.usable_key("PutKeyPolicy", origin, request["KeyId"])
     _check_name(request)
-    key_policies.parse(request["Policy"])
+    service.check_policy(request["Policy"])
     changed = replace(key, policy=request["Policy"])
     if not request.get("BypassPolicyLockoutSafetyCheck", False):
         service.check_lockout(origin, changed)

@@ -1,0 +1,160 @@
+"""The condition keys of S3: which there are, and their values in a request.
+
+Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from proxy.aws import policy_keys
+from proxy.aws.message import parse_query
+from proxy.aws.policy_keys import Circumstances, optional
+from proxy.aws.policy_patterns import Values
+from proxy.s3.gateway import Call
+
+PREFIX: Final = "s3:"
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_DEFAULT_MAX_KEYS: Final = "1000"
+_LISTING: Final = ("s3:ListBucket", "s3:ListBucketVersions")
+_TAGGING: Final = "x-amz-tagging"
+_REQUEST_TAG: Final = "s3:requestobjecttag/"
+
+
+class Subject(NamedTuple):
+    """What a decision of S3 is about."""
+
+    call: Call
+    action: str
+    """Such as ``s3:PutObject``."""
+    clock: Callable[[], datetime]
+
+    def lookup(self, name: str) -> Values | None:
+        """The values of a condition key, given in lower case. None: this service cannot tell, as of the tags of an
+        object that is there, or of what only the body says."""
+        value = _KEYS.get(name)
+        if value is not None:
+            return value(self)
+        if name.startswith(policy_keys.PREFIX):
+            return policy_keys.values(name, self._circumstances())
+        if name.startswith(_REQUEST_TAG):
+            return policy_keys.tag(_object_tags(self), name.removeprefix(_REQUEST_TAG))
+        if name.startswith(PREFIX):
+            return () if name in _ABSENT else None
+        # A key of another service is absent from requests to this one.
+        return ()
+
+    def _circumstances(self) -> Circumstances:
+        call = self.call
+        headers = call.request.headers
+        return Circumstances(
+            replace(call.origin, via_service=None),
+            self.clock,
+            call.bucket.account if call.bucket is not None else None,
+            user_agent=headers.get("User-Agent"),
+            referer=headers.get("Referer"),
+            headers_known=True,
+        )
+
+
+_Value = Callable[[Subject], Values | None]
+
+_HEADERS: Final = (
+    "if-match",
+    "if-none-match",
+    "x-amz-acl",
+    "x-amz-copy-source",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+)
+"""Condition keys that are a header's name after ``s3:``."""
+
+_LOCK_HEADERS: Final = {
+    "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+    "s3:object-lock-mode": "x-amz-object-lock-mode",
+    "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
+}
+_IN_BODY: Final = ("s3:PutObjectRetention", "s3:PutObjectLegalHold")
+"""Actions whose requests say of locks what no header does."""
+
+
+def _header(name: str) -> _Value:
+    return lambda it: optional(it.call.request.headers.get(name))
+
+
+def _lock(header: str) -> _Value:
+    return lambda it: None if it.action in _IN_BODY else optional(it.call.request.headers.get(header))
+
+
+def _listing_parameter(name: str, default: str | None = None) -> _Value:
+    def value(it: Subject) -> Values:
+        if it.action not in _LISTING:
+            return ()
+        given = it.call.request.parameter(name)
+        return optional(default) if given is None else (given,)
+
+    return value
+
+
+def _object_tags(it: Subject) -> Mapping[str, str] | None:
+    """The tags that the request gives an object; PutObjectTagging has them in its body."""
+    if it.action in ("s3:PutObjectTagging", "s3:PutObjectVersionTagging"):
+        return None
+    return dict(parse_query(it.call.request.headers.get(_TAGGING, "")))
+
+
+def _object_tag_keys(it: Subject) -> Values | None:
+    tags = _object_tags(it)
+    return None if tags is None else tuple(tags)
+
+
+def _signature_age(it: Subject) -> Values:
+    """Milliseconds since the request was signed."""
+    signed = datetime.strptime(it.call.verified.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return (str((it.clock() - signed) // _MILLISECOND),)
+
+
+def _tls_version(it: Subject) -> Values | None:
+    """Absent without TLS; with it, which version is not known here."""
+    peer = it.call.request.peer
+    return None if peer is None or peer.secure else ()
+
+
+_KEYS: Final[Mapping[str, _Value]] = {
+    **{f"s3:{name}": _header(name) for name in _HEADERS},
+    **{key: _lock(header) for key, header in _LOCK_HEADERS.items()},
+    "s3:authtype": lambda it: ("REST-QUERY-STRING",) if it.call.verified.presigned else ("REST-HEADER",),
+    "s3:delimiter": _listing_parameter("delimiter"),
+    "s3:max-keys": _listing_parameter("max-keys", _DEFAULT_MAX_KEYS),
+    "s3:prefix": _listing_parameter("prefix"),
+    "s3:requestobjecttagkeys": _object_tag_keys,
+    "s3:resourceaccount": lambda it: optional(it.call.bucket.account if it.call.bucket is not None else None),
+    "s3:signatureage": _signature_age,
+    "s3:signatureversion": lambda _: ("AWS4-HMAC-SHA256",),
+    "s3:tlsversion": _tls_version,
+    "s3:versionid": lambda it: optional(it.call.request.parameter("versionId")),
+    "s3:x-amz-content-sha256": lambda it: (it.call.verified.payload_hash,),
+}
+
+_ABSENT: Final = frozenset(
+    (
+        "s3:accessgrantsinstancearn",
+        "s3:accesspointnetworkorigin",
+        "s3:accesspointtag",
+        "s3:dataaccesspointaccount",
+        "s3:dataaccesspointarn",
+    )
+)
+"""Keys that no request here has: there are no access points and no access grants."""
