@@ -7,6 +7,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-s3-evaluates-a
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from proxy.aws import policy
 from proxy.aws.errors import AwsError
@@ -15,9 +16,12 @@ from proxy.s3 import errors
 from proxy.s3.condition_keys import Subject
 from proxy.s3.gateway import Call, Target
 
+_ON_VERSIONS: Final = {"s3:GetObject": "s3:GetObjectVersion"}
+"""What the actions of operations are called when the request names a version; others have rows of their own."""
 
-def authorize(call: Call, action: str, clock: Callable[[], datetime], bucket_policy: Policy | None = None) -> None:
-    """Refuses what the caller may not do with the call's target.
+
+def check_owner(call: Call) -> None:
+    """Refuses a request that expects another owner of the bucket.
 
     Raises:
         AwsError: AccessDenied.
@@ -25,6 +29,16 @@ def authorize(call: Call, action: str, clock: Callable[[], datetime], bucket_pol
     expected = call.request.headers.get("x-amz-expected-bucket-owner")
     if expected is not None and call.bucket is not None and expected != call.bucket.account:
         raise errors.access_denied()
+
+
+def authorize(call: Call, action: str, clock: Callable[[], datetime], bucket_policy: Policy | None = None) -> None:
+    """Refuses what the caller may not do with the call's target.
+
+    Raises:
+        AwsError: AccessDenied.
+    """
+    if call.request.parameter("versionId") is not None:
+        action = _ON_VERSIONS.get(action, action)
     refused = refusal(call, action, call.target, clock, bucket_policy)
     if refused is not None:
         raise refused

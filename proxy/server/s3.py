@@ -56,6 +56,7 @@ class S3Service:
         operation = self._routes.find(request, target)
         bucket = await self._bucket(target, operation)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
+        authorization.check_owner(call)
         if operation.action:
             authorization.authorize(call, operation.action, self._gateway.clock)
         return await operation.run(self._gateway, call)

@@ -16,6 +16,7 @@ SERVICE = botocore.session.get_session().get_service_model("kms")
 NARROWER: dict[str, Any] = {
     # The model's constraints are wider than what the documentation says and AWS answers.
     "ListGrants.Limit": Integer(1, 100),
+    "ListRetirableGrants.Limit": Integer(1, 100),
     "CreateGrant.Operations": 1,
 }
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,11 @@ from tests.fakes import FakeClock, FakeRandom
 
 ACCOUNT = "111122223333"
 OTHER_ACCOUNT = "444455556666"
+
+EVERYTHING: tuple[Mapping[str, Any], ...] = (
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]},
+)
+"""A policy that allows all there is."""
 
 
 @dataclass
@@ -188,8 +194,8 @@ def make_gateway(upstream: FakeUpstream | None = None, **profile: Any) -> Gatewa
     )
 
 
-def caller(account: str = ACCOUNT) -> Caller:
-    return Caller(account, f"arn:aws:iam::{account}:user/tester", "AIDAEXAMPLE", "AKIAEXAMPLE")
+def caller(account: str = ACCOUNT, policies: tuple[Mapping[str, Any], ...] = EVERYTHING) -> Caller:
+    return Caller(account, f"arn:aws:iam::{account}:user/tester", "AIDAEXAMPLE", "AKIAEXAMPLE", policies)
 
 
 def make_call(

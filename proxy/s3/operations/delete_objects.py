@@ -12,11 +12,12 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Response
+from proxy.s3 import authorization
 from proxy.s3 import etag as etags
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
-from proxy.s3.gateway import Call, Gateway
+from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Level, operation
 from proxy.s3.upstream import UpstreamError
 
@@ -62,11 +63,40 @@ DELETE_OBJECT_VERSION = operation(
 )(delete_object)
 
 
-@operation("DeleteObjects", "POST", Level.BUCKET, "s3:DeleteObject", query=("delete",))
+@operation("DeleteObjects", "POST", Level.BUCKET, "", query=("delete",))
 async def delete_objects(gateway: Gateway, call: Call) -> Response:
-    """Deletes up to 1,000 objects; each has its own outcome in the answer."""
+    """Deletes up to 1,000 objects; each has its own outcome in the answer, and is authorized for itself."""
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
+    allowed, refused = _authorized(gateway, call, deletions)
+    deleted, failed = await _delete(gateway, call, allowed) if allowed else ([], [])
+    content = {"Deleted": [] if quiet else deleted, "Error": [*refused, *failed]}
+    document = xml_codec.render("DeleteResult", content)
+    return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
+
+
+def _authorized(
+    gateway: Gateway, call: Call, deletions: Sequence[Deletion]
+) -> tuple[list[Deletion], list[dict[str, str]]]:
+    """What the caller may delete, and the entries of the answer for the rest."""
+    allowed: list[Deletion] = []
+    refused: list[dict[str, str]] = []
+    for deletion in deletions:
+        action = "s3:DeleteObjectVersion" if deletion.version_id else "s3:DeleteObject"
+        target = Target(call.target.bucket, deletion.key)
+        error = authorization.refusal(call, action, target, gateway.clock)
+        if error is None:
+            allowed.append(deletion)
+            continue
+        entry = {"Key": deletion.key, "VersionId": deletion.version_id, "Code": error.code, "Message": error.message}
+        refused.append({name: value for name, value in entry.items() if value})
+    return allowed, refused
+
+
+async def _delete(
+    gateway: Gateway, call: Call, deletions: Sequence[Deletion]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """What is deleted now, and what is not."""
     started = gateway.clock()
     body = _render(await _for_upstream(gateway, call, deletions))
     headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
@@ -76,9 +106,7 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     answer = await gateway.upstream.send(request)
     deleted, failed = _parse_result(await expect(answer, call.target, 200))
     await _forget(gateway, call.target.bucket, deleted, started)
-    content = {"Deleted": [] if quiet else deleted, "Error": failed}
-    document = xml_codec.render("DeleteResult", content)
-    return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
+    return deleted, failed
 
 
 def _require_digest(call: Call) -> None:
