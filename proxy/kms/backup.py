@@ -67,8 +67,7 @@ async def write(
     Raises:
         BackupRefused: a database is missing or damaged, the file is there already or cannot be written.
     """
-    if os.path.lexists(destination):
-        raise BackupRefused(f"{destination} is there already; a backup overwrites nothing")
+    _refuse_existing(destination)
     suffix = f"{os.getpid()}.{random(4).hex()}"
     with ExitStack() as cleanup:
         copies: dict[str, Path] = {}
@@ -90,6 +89,11 @@ async def write(
         except OSError as error:
             raise BackupRefused(f"{destination} cannot be written: {error.strerror}") from None
     return Manifest(now, root_key.id, files, text, seal)
+
+
+def _refuse_existing(destination: Path) -> None:
+    if os.path.lexists(destination):
+        raise BackupRefused(f"{destination} is there already; a backup overwrites nothing")
 
 
 def _copy_database(source: Path, destination: Path) -> None:

@@ -1,0 +1,303 @@
+"""AWS KMS itself as a KeyProvider, through aiobotocore.
+
+Two decisions stand before each use of a key. The first is made here: the caller's own policies, and those of its
+session, have to allow the KMS action on the key, with the condition keys of the request, and an explicit deny wins.
+The second is AWS's: requests are signed with the proxy's own credentials, so key policies, grants and CloudTrail see
+one principal, the proxy's, whoever the caller is. It needs kms:GenerateDataKey, kms:Decrypt, kms:ReEncrypt* and
+kms:DescribeKey on the keys, and its calls do not come ``kms:ViaService`` S3. A rule for one user therefore belongs into
+that user's policies at the proxy; a key policy at AWS cannot tell the users apart.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore import exceptions
+
+from proxy.aws import arn, policy
+from proxy.aws.credentials import CallOrigin
+from proxy.aws.policy import Question
+from proxy.aws.policy_patterns import Values
+from proxy.kms import errors
+from proxy.kms.condition_keys import Subject
+from proxy.kms.errors import KmsError
+from proxy.kms.model import KeyName, KmsKey
+from proxy.kms.provider import (
+    AWS_MANAGED_S3_KEY,
+    S3_OWNED_KEY,
+    DataKey,
+    EncryptionContext,
+    KeyDescription,
+    KeyProvider,
+)
+
+logger = logging.getLogger(__name__)
+
+_DATA_KEY_SIZE: Final = 32
+_DESCRIPTIONS_KEPT: Final = 10_000
+_DESCRIPTION_AGE: Final = timedelta(seconds=60)
+
+_CLIENTS: Final = frozenset(
+    (
+        "AccessDeniedException",
+        "DependencyTimeoutException",
+        "DisabledException",
+        "IncorrectKeyException",
+        "InvalidArnException",
+        "InvalidCiphertextException",
+        "InvalidGrantTokenException",
+        "InvalidKeyUsageException",
+        "KMSInternalException",
+        "KMSInvalidStateException",
+        "KeyUnavailableException",
+        "LimitExceededException",
+        "NotFoundException",
+        "ThrottlingException",
+        "UnsupportedOperationException",
+        "ValidationException",
+    )
+)
+"""AWS's answers that are the client's to hear. Others speak of the proxy's own credentials or setup."""
+
+_THROTTLING: Final = frozenset(("Throttling", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException"))
+
+_NO_CREDENTIALS: Final = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.TokenRetrievalError,
+    exceptions.UnauthorizedSSOTokenError,
+)
+
+
+@dataclass(frozen=True)
+class AwsKms:
+    """Where AWS KMS is and how it is asked."""
+
+    owned_key_id: str
+    """The key behind SSE-S3: id, ARN, alias or alias ARN. Objects written with it need it for ever."""
+    managed_key_id: str | None = None
+    """What stands for ``alias/aws/s3``, which lets nobody in but S3 itself; None to ask for it all the same."""
+    region: str | None = None
+    """Where all keys are; None: in the Region of the bucket, as on AWS."""
+    endpoint_url: str | None = None
+    access_key_id: str | None = None
+    """None: credentials are found as the AWS SDKs find them, by botocore's chain."""
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    connections: int = 64
+    """The most connections to one Region."""
+    connect_timeout: float = 2.0
+    timeout: float = 10.0
+    """Seconds for a call, all its attempts together."""
+    attempts: int = 3
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What DescribeKey told of a key, for the conditions of policies."""
+
+    arn: str
+    key: KmsKey
+    until: datetime
+
+
+class AwsKeyProvider(KeyProvider):
+    """One client for each Region, made when it is first needed, and freed by ``aclose``."""
+
+    def __init__(self, settings: AwsKms, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._cleanup = AsyncExitStack()
+        self._clients: dict[str, Any] = {}
+        self._making = asyncio.Lock()
+        self._described: dict[tuple[str, str], _Described] = {}
+
+    async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
+        request = {"KeyId": key_id, "KeySpec": "AES_256", "EncryptionContext": context}
+        named = await self._authorized(origin, request, "GenerateDataKey", key_id, context)
+        answer = await self._call(origin, key_id, "generate_data_key", **{**request, "KeyId": named})
+        if len(answer["Plaintext"]) != _DATA_KEY_SIZE:
+            raise errors.internal()
+        return DataKey(answer["KeyId"], answer["CiphertextBlob"], answer["Plaintext"])
+
+    async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
+        request = {"KeyId": key_id, "CiphertextBlob": wrapped, "EncryptionContext": context}
+        named = await self._authorized(origin, request, "Decrypt", key_id, context)
+        answer = await self._call(origin, key_id, "decrypt", **{**request, "KeyId": named})
+        return bytes(answer["Plaintext"])
+
+    async def re_encrypt(
+        self,
+        origin: CallOrigin,
+        wrapped: bytes,
+        source_key_id: str,
+        source_context: EncryptionContext,
+        key_id: str,
+        context: EncryptionContext,
+    ) -> tuple[str, bytes]:
+        request = {
+            "CiphertextBlob": wrapped,
+            "SourceKeyId": source_key_id,
+            "SourceEncryptionContext": source_context,
+            "DestinationKeyId": key_id,
+            "DestinationEncryptionContext": context,
+        }
+        source = await self._authorized(origin, request, "ReEncryptFrom", source_key_id, source_context)
+        named = await self._authorized(origin, request, "ReEncryptTo", key_id, context)
+        answer = await self._call(
+            origin, key_id, "re_encrypt", **{**request, "SourceKeyId": source, "DestinationKeyId": named}
+        )
+        return answer["KeyId"], answer["CiphertextBlob"]
+
+    async def describe_key(self, origin: CallOrigin, key_id: str) -> KeyDescription:
+        named = await self._authorized(origin, {"KeyId": key_id}, "DescribeKey", key_id, {})
+        found = (await self._call(origin, key_id, "describe_key", KeyId=named))["KeyMetadata"]
+        return KeyDescription(
+            found["Arn"],
+            found["AWSAccountId"],
+            found["KeyState"],
+            found["KeyUsage"],
+            found["KeySpec"],
+            found["KeyManager"],
+        )
+
+    async def aclose(self) -> None:
+        self._clients.clear()
+        await self._cleanup.aclose()
+
+    async def _authorized(
+        self, origin: CallOrigin, request: Mapping[str, Any], action: str, key_id: str, context: EncryptionContext
+    ) -> str:
+        """The key's ARN, once the caller's policies allow the action on it; what is configured for the key behind
+        SSE-S3, which is nobody's to allow.
+
+        Raises KmsError (AccessDeniedException, or AWS's refusal to describe the key)."""
+        if key_id == S3_OWNED_KEY:
+            return self._settings.owned_key_id
+        described = await self._describe(origin, self._at_aws(key_id))
+        subject = Subject(replace(origin, request=request), self._clock, action, described.key, context, key_id)
+        question = Question(origin.caller, f"kms:{action}", described.arn, lambda name: _lookup(subject, name))
+        answer = policy.decide(question, origin.caller.account)
+        if not answer.allowed:
+            raise errors.access_denied(answer.denial(question))
+        return described.arn
+
+    async def _describe(self, origin: CallOrigin, key_id: str) -> _Described:
+        """What does not change of a key, from a minute ago at most: an alias may meanwhile name another."""
+        place = (self._region(origin, key_id), key_id)
+        known = self._described.get(place)
+        now = self._clock()
+        if known is not None and now < known.until:
+            return known
+        found = (await self._call(origin, key_id, "describe_key", KeyId=key_id))["KeyMetadata"]
+        parsed = arn.parse(found["Arn"])
+        key = KmsKey(
+            KeyName(parsed.account, parsed.region, found["KeyId"]),
+            found["CreationDate"],
+            policy="",
+            origin=found["Origin"],
+            spec=found["KeySpec"],
+            usage=found["KeyUsage"],
+            manager=found["KeyManager"],
+            multi_region=found["MultiRegion"],
+        )
+        if len(self._described) >= _DESCRIPTIONS_KEPT:
+            self._described.clear()
+        self._described[place] = _Described(found["Arn"], key, now + _DESCRIPTION_AGE)
+        return self._described[place]
+
+    def _at_aws(self, key_id: str) -> str:
+        """What AWS knows a key by."""
+        if key_id == S3_OWNED_KEY:
+            return self._settings.owned_key_id
+        if key_id == AWS_MANAGED_S3_KEY:
+            return self._settings.managed_key_id or key_id
+        return key_id
+
+    def _region(self, origin: CallOrigin, key_id: str) -> str:
+        # The key behind SSE-S3 may be one for the buckets of all Regions.
+        if key_id == S3_OWNED_KEY and self._settings.owned_key_id.startswith("arn:"):
+            return self._settings.owned_key_id.split(":")[3]
+        return self._settings.region or origin.region
+
+    async def _call(self, origin: CallOrigin, key_id: str, method: str, **members: Any) -> Mapping[str, Any]:
+        """One call to AWS. Raises KmsError."""
+        region = self._region(origin, key_id)
+
+        async def run() -> Mapping[str, Any]:
+            client = self._clients.get(region) or await self._make_client(region)
+            async with asyncio.timeout(self._settings.timeout):
+                answer: Mapping[str, Any] = await getattr(client, method)(**members)
+                return answer
+
+        return await _translated(run)
+
+    async def _make_client(self, region: str) -> Any:
+        async with self._making:
+            if region not in self._clients:
+                settings = self._settings
+                config = AioConfig(
+                    connect_timeout=settings.connect_timeout,
+                    read_timeout=settings.timeout,
+                    retries={"total_max_attempts": settings.attempts, "mode": "standard"},
+                    max_pool_connections=settings.connections,
+                    # AWS says what is wrong with a parameter, in words that clients know.
+                    parameter_validation=False,
+                    # AWS_ENDPOINT_URL in the environment is for clients of this proxy, and would lead back to it.
+                    ignore_configured_endpoint_urls=True,
+                )
+                context = get_session().create_client(
+                    "kms",
+                    region_name=region,
+                    endpoint_url=settings.endpoint_url,
+                    aws_access_key_id=settings.access_key_id,
+                    aws_secret_access_key=settings.secret_access_key,
+                    aws_session_token=settings.session_token,
+                    verify=None if settings.ca_file is None else str(settings.ca_file),
+                    config=config,
+                )
+                self._clients[region] = await self._cleanup.enter_async_context(context)
+            return self._clients[region]
+
+
+def _lookup(subject: Subject, name: str) -> Values | None:
+    """The values of a condition key; None for what only AWS knows."""
+    return None if name.startswith("aws:resourcetag/") else subject.lookup(name)
+
+
+async def _translated(call: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    """Runs a call, every fault turned into an error of KMS."""
+    try:
+        return await call()
+    except exceptions.ClientError as error:
+        raise _as_kms_error(error) from None
+    except _NO_CREDENTIALS as error:
+        logger.error("there are no credentials for AWS KMS: %s", error)
+        raise errors.key_unavailable() from None
+    except (exceptions.ConnectionError, exceptions.HTTPClientError, TimeoutError, OSError) as error:
+        logger.error("AWS KMS cannot be reached: %s: %s", type(error).__name__, error)
+        raise errors.dependency_timeout() from None
+    except Exception:
+        logger.exception("a call to AWS KMS failed")
+        raise errors.internal() from None
+
+
+def _as_kms_error(error: exceptions.ClientError) -> KmsError:
+    told = error.response.get("Error", {})
+    code, message = told.get("Code", ""), told.get("Message") or None
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if code in _CLIENTS:
+        return KmsError(code, message)
+    if code in _THROTTLING:
+        return KmsError("ThrottlingException", message)
+    logger.error("AWS KMS answered %s %s: %s", status, code, message)
+    return errors.internal() if status >= 500 else errors.key_unavailable()
