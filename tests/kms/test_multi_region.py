@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from proxy.aws.credentials import CallOrigin
 from proxy.kms import model
 from proxy.kms.regions import KMS_REGIONS
-from tests.kms.harness import ACCOUNT, ADMIN, REGION, Kms, KmsFault, user
+from proxy.kms.root_keys.file import LocalRootKey
+from tests.kms.harness import ACCOUNT, ADMIN, REGION, ROOT_KEY, Kms, KmsFault, user
 from tests.kms.imports import import_material
+from tests.kms.invariants import check_store
 
 OREGON, OSAKA, PARIS = "us-west-2", "ap-northeast-3", "eu-west-3"
 READ_ONLY = {
@@ -657,20 +659,6 @@ async def fault_of(call: Awaitable[Any]) -> KmsFault | None:
     return None
 
 
-async def check_family(kms: Kms) -> None:
-    """Related keys agree on all that they share, and material lies in the store for them and nobody else."""
-    keys = [model.key_from(record) for record in await kms.store.scan("key")]
-    regions = {key.name.region for key in keys}
-    for key in keys:
-        assert {name.region for name in key.related_names} == regions
-    shared = {
-        (key.primary_region, key.backing_keys, key.current, key.rotation_period, key.next_rotation) for key in keys
-    }
-    assert len(shared) <= 1
-    expected = [model.material_record_id(key.name, backing.ordinal) for key in keys for backing in key.backing_keys]
-    assert [record.id for record in await kms.store.scan("material")] == sorted(expected)
-
-
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)
 async def test_related_keys_agree_after_any_steps(steps: list[tuple[str, str]]) -> None:
@@ -689,10 +677,10 @@ async def test_related_keys_agree_after_any_steps(steps: list[tuple[str, str]]) 
             members["ReplicaRegion" if step == "ReplicateKey" else "PrimaryRegion"] = where
         fault = await fault_of(kms.call(step, origin, **members))
         assert fault is None or fault.status == 400, step
-        await check_family(kms)
+        await check_store(kms.store, LocalRootKey(ROOT_KEY, kms.random))
     for region in REGIONS:
         fault = await fault_of(encrypt(kms, key, region))
         assert fault is None or fault.code in ("NotFoundException", "DisabledException", "KMSInvalidStateException")
         fault = await fault_of(decrypt(kms, blob, region))
         assert fault is None or fault.code in ("AccessDeniedException", "DisabledException", "KMSInvalidStateException")
-    await check_family(kms)
+    await check_store(kms.store, LocalRootKey(ROOT_KEY, kms.random))
