@@ -8,8 +8,11 @@ The map, bottom to top; a package imports only from packages below it:
               checksums, JSON, XML, policies.
 ``envelope``  [pure] what lies in the bucket: the metadata header, segments, ranges; ``FORMAT.md`` specifies it.
 ``kms``       the key service: keys, states, operations; ``kms.provider`` is all that ``s3`` sees of it.
+``sts``       the security token service: roles, temporary credentials, session keys.
+``audit``     the audit log: chained files of events, their anchors, and the verification of both.
 ``s3``        the gateway: one module per operation that touches object bytes, sizes, ETags or encryption.
 ``server``    the HTTP server (aiohttp) and the endpoint that authenticates a request and picks the service.
+``principals_reader``  who may call: the users and roles of the configuration.
 ``config``    frozen settings, read and checked as a whole; the only reader of the environment.
 ``app``       the composition root: the only module that names concrete classes.
 ``cli``       the ``sse-kms-proxy`` command.

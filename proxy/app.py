@@ -12,17 +12,23 @@ from typing import Final
 
 import uvloop
 
-from proxy.aws.credentials import AccessKey
-from proxy.config import Config
+from proxy.audit.log import AuditLog
+from proxy.audit.verify import Report, verify
+from proxy.config import Config, ConfigError, StartError, load
 from proxy.kms import scheduler
+from proxy.kms.audit import AuditUnavailable
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
+from proxy.kms.quota_stores.sqlite import SqliteQuotaStore
+from proxy.kms.quotas import MemoryQuotaStore, RequestQuotas
+from proxy.kms.resource_quotas import ResourceQuotas
 from proxy.kms.root_keys import file as root_key_file
 from proxy.kms.root_keys.file import LocalRootKey
 from proxy.kms.service import KeyService
 from proxy.kms.stores.sqlite import SqliteKeyStore
 from proxy.s3.adoption import adopt_buckets
 from proxy.s3.gateway import Gateway, Settings, StoreProfile
-from proxy.s3.http_upstream import Credentials, HttpUpstream, Timeouts
+from proxy.s3.http_upstream import Credentials as UpstreamCredentials
+from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
 from proxy.s3.stores.sqlite import SqliteState
@@ -30,6 +36,14 @@ from proxy.server.endpoint import Endpoint
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
 from proxy.server.s3 import S3Service
+from proxy.sts.credentials import Credentials
+from proxy.sts.principals import Principals
+from proxy.sts.service import StsService
+from proxy.sts.session_keys import SessionKeys
+
+logger = logging.getLogger(__name__)
+
+AUDIT_KEY_LABEL: Final = b"audit log v1"
 
 STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
     "s3": StoreProfile("s3"),
@@ -43,16 +57,6 @@ STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
     ),
 }
 """What is known of each kind of store; found by running them."""
-
-
-class _Users:
-    """The configured users' access keys."""
-
-    def __init__(self, users: tuple[AccessKey, ...]) -> None:
-        self._by_id = {user.id: user for user in users}
-
-    def find(self, access_key_id: str) -> AccessKey | None:
-        return self._by_id.get(access_key_id)
 
 
 def run_worker(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
@@ -95,8 +99,23 @@ async def adopt(
 async def _serve(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    keys = KeyService(SqliteKeyStore(config.keys.database), _root_key(config), _now, os.urandom)
+    store, root_key = SqliteKeyStore(config.keys.database), _root_key(config)
+    quotas = _request_quotas(config)
+    principals = Principals(config.users, config.roles)
+    keys = KeyService(
+        store,
+        root_key,
+        _now,
+        os.urandom,
+        request_quotas=quotas,
+        resource_quotas=_resource_quotas(config),
+        principals=principals,
+    )
     await keys.start()
+    audit = keys.audit = _audit_log(config, keys, name)
+    session_keys = SessionKeys(store, root_key, _now, os.urandom)
+    await session_keys.refresh()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, config, principals)
     state = SqliteState(config.state.database)
     upstream = _upstream(config)
     gateway = Gateway(
@@ -110,8 +129,15 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         memory=MemoryBudget(config.limits.small_body_memory),
         settings=_settings(config),
     )
-    service = S3Service(gateway, ROUTES)
-    endpoint = Endpoint(service, keys, _Users(config.users), _now, os.urandom, name)
+    endpoint = Endpoint(
+        S3Service(gateway, ROUTES),
+        keys,
+        StsService(principals, session_keys, _now, os.urandom, audit),
+        Credentials(principals, session_keys),
+        _now,
+        os.urandom,
+        name,
+    )
     server = HttpServer(endpoint.handle, limits=Limits(), malformed=endpoint.malformed)
     await server.start(sock=listener, ssl_context=_server_tls(config))
     ready()
@@ -121,7 +147,78 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     await server.stop(config.listen.drain_seconds)
     await upstream.aclose()
     await state.aclose()
+    if audit is not None:
+        await audit.aclose()
+    quotas.close()
     await keys.aclose()
+
+
+def _reload(config: Config, principals: Principals) -> None:
+    """Takes in the users and roles of the configuration file, on SIGHUP; a file with faults changes nothing."""
+    if config.file is None:
+        return
+    try:
+        changed = load(config.file, os.environ)
+    except ConfigError as error:
+        for fault in error.faults:
+            logger.error("not reloaded: %s", fault)
+        return
+    principals.replace(changed.users, changed.roles)
+    logger.info("reloaded %d users and %d roles", len(changed.users), len(changed.roles))
+
+
+def _request_quotas(config: Config) -> RequestQuotas:
+    workers = config.listen.workers
+    return RequestQuotas(
+        SqliteQuotaStore(config.keys.database.with_name("quotas.db")) if workers > 1 else MemoryQuotaStore(),
+        _now,
+        workers=workers,
+        rates=config.quotas.requests_per_second,
+        management=config.quotas.management,
+    )
+
+
+def _resource_quotas(config: Config) -> ResourceQuotas:
+    settings = config.quotas
+    return ResourceQuotas(settings.keys, settings.aliases_per_key, settings.grants_per_key)
+
+
+def _audit_log(config: Config, keys: KeyService, name: str) -> AuditLog | None:
+    """To be called in the running event loop. Raises StartError."""
+    settings = config.audit
+    if settings is None:
+        return None
+    try:
+        return AuditLog(
+            settings.directory,
+            name,
+            keys.derived_key(AUDIT_KEY_LABEL),
+            _now,
+            os.urandom,
+            write_through=settings.write_through,
+            file_size=settings.file_size,
+        )
+    except AuditUnavailable as error:
+        raise StartError(str(error)) from error
+
+
+async def verify_audit(config: Config) -> Report:
+    """Reads the whole audit log and says what is wrong with it; the endpoint may be running.
+
+    Raises:
+        StartError: the configuration has no audit log, or there is no key store yet.
+        RootKeyUnusable, WrongRootKey, OSError: it can't be read.
+    """
+    if config.audit is None:
+        raise StartError("the configuration has no [audit] section")
+    if not config.keys.database.exists():
+        raise StartError(f"{config.keys.database} does not exist: nothing has been recorded yet")
+    keys = KeyService(SqliteKeyStore(config.keys.database), _root_key(config), _now, os.urandom)
+    try:
+        await keys.start()
+        return await asyncio.to_thread(verify, config.audit.directory, keys.derived_key(AUDIT_KEY_LABEL))
+    finally:
+        await keys.aclose()
 
 
 def _now() -> datetime:
@@ -143,7 +240,7 @@ def _upstream(config: Config) -> HttpUpstream:
         context = ssl.create_default_context(cafile=settings.ca_file)
     return HttpUpstream(
         settings.url,
-        Credentials(settings.access_key_id, settings.secret_access_key),
+        UpstreamCredentials(settings.access_key_id, settings.secret_access_key),
         settings.region,
         clock=_now,
         timeouts=Timeouts(

@@ -26,6 +26,7 @@ examples:
   sse-kms-proxy check-config --config proxy.toml
   sse-kms-proxy serve --config proxy.toml      in front of a store that is already there
   sse-kms-proxy adopt --all --mixed --config proxy.toml
+  sse-kms-proxy audit verify --config proxy.toml
 
 Clients need AWS_ENDPOINT_URL and the keys of one of the configured users; `dev` prints them.
 """
@@ -34,7 +35,8 @@ SERVE = """\
 Serves S3, KMS and STS on one port, from several processes, in front of the store that the configuration names.
 
 SIGTERM and Ctrl-C let requests under way end, for as long as [listen] drain_seconds allows; a second signal does not
-wait. A worker that crashes is replaced. Secrets may come from files or from the environment instead:
+wait. SIGHUP takes in the users and roles of the configuration file as it is then. A worker that crashes is replaced.
+Secrets may come from files or from the environment instead:
 
   SSE_KMS_PROXY_ROOT_KEY                          the root key, base64 of 32 bytes (instead of root_key_file)
   SSE_KMS_PROXY_UPSTREAM_ACCESS_KEY_ID            the credentials at the store
@@ -68,6 +70,18 @@ without it, only what the proxy wrote is.
 examples:
   sse-kms-proxy adopt photos --mixed --config proxy.toml
   sse-kms-proxy adopt --all --data-dir ./data             beside a running `sse-kms-proxy dev`
+"""
+
+
+AUDIT_VERIFY = """\
+Reads every event of the audit log and says exactly what is wrong with it: lines that were altered, removed, reordered,
+replaced or cut off at the end, missing anchors, and gaps where a worker was killed before it could write what it had
+recorded last. The endpoint may go on running.
+
+Exit code: 0 nothing is wrong, 1 it was tampered with or damaged, 3 there are gaps and nothing else.
+
+example:
+  sse-kms-proxy audit verify --config proxy.toml
 """
 
 
@@ -112,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_adopt(add("adopt", "put buckets that the store already has on record", ADOPT))
 
+    _add_audit(add("audit", "work with the audit log", "Works with the audit log."))
+
     checking = add("check-config", "check a configuration file and say everything that is wrong", CHECK)
     _add_config(checking)
     checking.set_defaults(command=_check_config)
@@ -135,6 +151,20 @@ def _add_adopt(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--config", type=Path, metavar="FILE")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="that of a running `sse-kms-proxy dev`")
     parser.set_defaults(command=_adopt)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verifying = commands.add_parser(
+        "verify",
+        help="say whether anything in it was altered or is missing",
+        description=AUDIT_VERIFY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = verifying.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, metavar="FILE")
+    where.add_argument("--data-dir", type=Path, metavar="DIR", help="that of `sse-kms-proxy dev`, running or not")
+    verifying.set_defaults(command=_verify_audit)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +199,26 @@ def _adopt(options: argparse.Namespace) -> int:
     if not adopted:
         _say("nothing to adopt: every bucket is on record")
     return 0
+
+
+def _verify_audit(options: argparse.Namespace) -> int:
+    # As above.
+    from proxy.app import verify_audit  # noqa: PLC0415
+
+    if options.config:
+        config = load(options.config, os.environ)
+    else:
+        config = DataDirectory(options.data_dir).config_of_stopped()
+    report = asyncio.run(verify_audit(config))
+    for finding in report.findings:
+        _say(str(finding))
+    counted = ", ".join(f"{name} {count}" for name, count in report.chains.items()) or "none"
+    _say(f"events by chain: {counted}")
+    if report.is_tampered:
+        _say("the audit log is NOT whole")
+        return 1
+    _say("the audit log has gaps, and is whole besides" if report.findings else "the audit log is whole")
+    return 3 if report.findings else 0
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -13,9 +13,7 @@ Any secret ``x`` may also stand in a file that ``x_file`` names. Files are relat
 """
 
 import base64
-import hashlib
 import ipaddress
-import json
 import os
 import re
 import tomllib
@@ -25,24 +23,19 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey
+from proxy.kms.quotas import GROUPS
+from proxy.principals_reader import read_roles, read_users
 from proxy.settings_reader import Environment, Faults, Section, checked, suggestion
+from proxy.sts.principals import Role
 
 StoreProfile = Literal["seaweedfs", "minio", "s3"]
 STORE_PROFILES: Final = ("seaweedfs", "minio", "s3")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-ADMINISTRATOR_ACCESS: Final[Mapping[str, Any]] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
-"""The AWS managed policy of this name."""
+_SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "quotas", "audit", "log")
 
-_ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+|[a-z]+")
-_USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
-_USER_ARN = re.compile(r"arn:aws[a-z-]*:(?:iam::[0-9]{12}:(?:root|user/\S+)|sts::[0-9]{12}:assumed-role/\S+)")
-_ACCESS_KEY_ID = re.compile(r"[\w.@+-]{3,128}", re.ASCII)
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -138,6 +131,31 @@ class SseS3Settings:
 
 
 @dataclass(frozen=True)
+class QuotaSettings:
+    """``[quotas]``: AWS's request quotas and resource quotas, or others."""
+
+    management: bool = True
+    """Whether the operations on keys have their quotas too, rather than cryptographic operations alone."""
+    requests_per_second: Mapping[str, int] = field(default_factory=dict)
+    """``[quotas.requests_per_second]``: by group (``proxy.kms.quotas.GROUPS``), in place of AWS's."""
+    keys: int = 100_000
+    """KMS keys per account and Region."""
+    aliases_per_key: int = 50
+    grants_per_key: int = 50_000
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """``[audit]``: the log of every call to the key service and every use of a key by S3."""
+
+    directory: Path
+    write_through: bool = False
+    """Whether an event is on the disk before its call is answered; else within a second."""
+    file_size: int = 100 * 1024 * 1024
+    """Bytes after which a file is followed by the next one."""
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a worker needs to know. It can be pickled: workers get it through a pipe."""
 
@@ -146,9 +164,15 @@ class Config:
     keys: KeysSettings
     state: StateSettings
     users: tuple[AccessKey, ...]
+    roles: tuple[Role, ...] = ()
     limits: Limits = Limits()
     sse_s3: SseS3Settings = SseS3Settings()
+    quotas: QuotaSettings = QuotaSettings()
+    audit: AuditSettings | None = None
+    """None: no events are recorded."""
     log_level: str = "info"
+    file: Path | None = None
+    """Where it was read from; None where the program made it."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -164,7 +188,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     def section(name: str) -> Section:
         return Section(f"[{name}]", document.pop(name, {}), faults, environment)
 
-    sections = {name: section(name) for name in ("listen", "upstream", "keys", "state", "limits", "sse_s3", "log")}
+    has_audit = "audit" in document
+    sections = {name: section(name) for name in _SECTIONS}
     config = Config(
         listen=_listen(sections["listen"]),
         upstream=_upstream(sections["upstream"], environment),
@@ -172,13 +197,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         state=StateSettings(database=sections["state"].path("database", exists=False)),
         limits=_limits(sections["limits"]),
         sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
+        quotas=_quotas(sections["quotas"]),
+        audit=_audit(sections["audit"]) if has_audit else None,
         log_level=sections["log"].choice("level", LOG_LEVELS, "info"),
-        users=_users(document.pop("users", []), faults, environment),
+        users=read_users(document.pop("users", []), faults, environment),
+        roles=read_roles(document.pop("roles", []), faults, environment),
+        file=path,
     )
     for each in sections.values():
         each.finish()
     for name in document:
-        faults.add(f"[{name}]", "is not a known section" + suggestion(name, [*sections, "users"]))
+        faults.add(f"[{name}]", "is not a known section" + suggestion(name, [*sections, "users", "roles"]))
     environment.report_unknown(faults)
     if faults.lines:
         raise ConfigError(faults.lines)
@@ -198,14 +227,6 @@ def is_loopback(host: str) -> bool:
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def user_id_of(arn: str, account: str) -> str:
-    """What STS calls UserId: the account for its root, else an ``AIDA…`` that follows from the ARN."""
-    if arn.endswith(":root"):
-        return account
-    digest = hashlib.sha256(arn.encode()).digest()
-    return "AIDA" + base64.b32encode(digest).decode()[:17]
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -305,68 +326,22 @@ def _limits(section: Section) -> Limits:
     return Limits(small_body_memory=memory)
 
 
-def _users(entries: Any, faults: Faults, environment: Environment) -> tuple[AccessKey, ...]:
-    if not isinstance(entries, list) or not entries:
-        faults.add("[[users]]", "at least one is required: nobody could sign in")
-        return ()
-    users: list[AccessKey] = []
-    for number, entry in enumerate(entries, 1):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        section = Section(f"[[users]] {name or f'number {number}'}", entry, faults, environment)
-        user = _user(section)
-        section.finish()
-        if user.id and any(user.id == other.id for other in users):
-            section.fault("access_key_id", f"is another user's too: {user.id}")
-        users.append(user)
-    return tuple(users)
-
-
-def _user(section: Section) -> AccessKey:
-    name, account = section.text("name"), section.text("account")
-    if name and not _USER_NAME.fullmatch(name):
-        section.fault("name", "must be 1 to 64 letters, digits and +=,.@_-")
-    if account and not _ACCOUNT.fullmatch(account):
-        section.fault("account", f"must be twelve digits in quotes, not {account!r}")
-    arn = section.text("arn", f"arn:aws:iam::{account}:user/{name}")
-    if section.has("arn") and not (_USER_ARN.fullmatch(arn) and f"::{account}:" in arn):
-        section.fault("arn", f"must be the ARN of an IAM user, role session or root of account {account}, not {arn!r}")
-    access_key_id = section.text("access_key_id")
-    if access_key_id and not _ACCESS_KEY_ID.fullmatch(access_key_id):
-        section.fault("access_key_id", "must be 3 to 128 letters, digits and .@+_-")
-    variable = f"USER_{re.sub('[^A-Za-z0-9]', '_', name).upper()}_SECRET_ACCESS_KEY"
-    secret = section.secret("secret_access_key", variable)
-    if secret and len(secret) < 8:
-        section.fault("secret_access_key", "must have at least 8 characters")
-    policies = tuple(_policies(section))
-    caller = Caller(
-        account=account,
-        arn=arn,
-        user_id=section.text("user_id", user_id_of(arn, account)),
-        access_key_id=access_key_id,
-        policies=policies,
+def _quotas(section: Section) -> QuotaSettings:
+    rates = section.subsection("requests_per_second")
+    settings = QuotaSettings(
+        management=section.boolean("management", QuotaSettings.management),
+        requests_per_second=rates.integers(GROUPS, 1, 10_000_000),
+        keys=section.integer("keys", QuotaSettings.keys, 1, 10**9),
+        aliases_per_key=section.integer("aliases_per_key", QuotaSettings.aliases_per_key, 1, 10**6),
+        grants_per_key=section.integer("grants_per_key", QuotaSettings.grants_per_key, 1, 10**6),
     )
-    return AccessKey(id=access_key_id, secret=secret, caller=caller)
+    rates.finish()
+    return settings
 
 
-def _policies(section: Section) -> list[Mapping[str, Any]]:
-    """``policies``: each an IAM policy document as JSON, or the name of a file that holds one."""
-    documents = [ADMINISTRATOR_ACCESS] if section.boolean("administrator", default=False) else []
-    for text in section.texts("policies"):
-        document = checked(section, "policies", lambda text=text: _policy(section, text), None)  # type: ignore[misc]
-        if document is not None:
-            documents.append(document)
-    return documents
-
-
-def _policy(section: Section, text: str) -> Mapping[str, Any]:
-    inline = text.lstrip().startswith("{")
-    where = "a policy given as JSON" if inline else text
-    try:
-        document = json.loads(text if inline else section.folder.joinpath(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"names a file that cannot be read: {text}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{where} is not JSON: {error}") from error
-    if not isinstance(document, dict) or "Statement" not in document:
-        raise ValueError(f"{where} must be an IAM policy document, a JSON object with Statement")
-    return document
+def _audit(section: Section) -> AuditSettings:
+    return AuditSettings(
+        directory=section.path("directory", exists=False),
+        write_through=section.boolean("write_through", AuditSettings.write_through),
+        file_size=section.integer("file_size", AuditSettings.file_size, 4096, 1 << 40),
+    )

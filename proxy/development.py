@@ -15,18 +15,20 @@ from typing import Any, Final, Self
 
 from proxy.aws.credentials import AccessKey, Caller
 from proxy.config import (
-    ADMINISTRATOR_ACCESS,
+    AuditSettings,
     Config,
     KeysSettings,
     Listen,
+    QuotaSettings,
     StartError,
     StateSettings,
     UpstreamSettings,
     is_loopback,
-    user_id_of,
 )
 from proxy.embedded_store import StoreFolder
 from proxy.kms.root_keys import file as root_key_file
+from proxy.principals_reader import user_id_of
+from proxy.sts.principals import ADMINISTRATOR_ACCESS, MAX_SESSION_DURATION, Role
 
 REGION: Final = "ap-northeast-1"
 _LOCK_SECONDS = 5.0
@@ -63,6 +65,15 @@ class Credentials:
             self._user("admin", self.admin_access_key_id, self.admin_secret_access_key, (ADMINISTRATOR_ACCESS,)),
             self._user("app", self.app_access_key_id, self.app_secret_access_key, ()),
         )
+
+    def roles(self) -> tuple[Role, ...]:
+        """``admin`` may do everything; whom its account's policies allow sts:AssumeRole may assume it."""
+        principal = {"AWS": f"arn:aws:iam::{self.account}:root"}
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}],
+        }
+        return (Role(self.account, "admin", trust, (ADMINISTRATOR_ACCESS,), MAX_SESSION_DURATION),)
 
     def _user(self, name: str, id: str, secret: str, policies: tuple[Mapping[str, Any], ...]) -> AccessKey:
         arn = f"arn:aws:iam::{self.account}:user/{name}"
@@ -146,6 +157,10 @@ class DataDirectory:
             keys=KeysSettings(database=self.keys_database, root_key_file=self.root_key),
             state=StateSettings(database=self.path / "state.db"),
             users=credentials.users(),
+            roles=credentials.roles(),
+            # Clients' own test suites make keys in bursts.
+            quotas=QuotaSettings(management=False),
+            audit=AuditSettings(self.path / "audit"),
         )
 
     def config_of_running(self) -> Config:
@@ -158,6 +173,17 @@ class DataDirectory:
         if url is None:
             raise StartError(f"no development endpoint is running on {self.path}; start it first")
         return self.config(self.credentials(), url, Listen())
+
+    def config_of_stopped(self) -> Config:
+        """The settings of an endpoint on this folder that need not be running, for commands that leave its store alone.
+
+        Raises:
+            StartError: there was none yet.
+        """
+        try:
+            return self.config(self.credentials(), "http://127.0.0.1", Listen())
+        except FileNotFoundError:
+            raise StartError(f"there is no development endpoint in {self.path}") from None
 
     def write_env(self, variables: Mapping[str, str]) -> None:
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]

@@ -23,9 +23,12 @@ class StopSignal:
     sentinels. To be used from the main thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_reload: bool = False) -> None:
+        """``with_reload``: SIGHUP, too, makes ``socket`` readable, and is told by ``take_reload`` instead."""
         self.received: list[int] = []
         """The signals that came, in order."""
+        self._with_reload = with_reload
+        self._reload_asked = False
         self.socket, self._writer = socket.socketpair()
         self.socket.setblocking(False)
         self._writer.setblocking(False)
@@ -34,6 +37,8 @@ class StopSignal:
     def __enter__(self) -> Self:
         for number in _STOP_SIGNALS:
             self._former[number] = signal.signal(number, self._take)
+        if self._with_reload:
+            self._former[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._ask_reload)
         # Without a wakeup, a wait that a signal interrupts is simply taken up again (PEP 475).
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         return self
@@ -60,8 +65,16 @@ class StopSignal:
             while self.socket.recv(64):
                 pass
 
+    def take_reload(self) -> bool:
+        """Whether SIGHUP came since the last time that this was asked."""
+        asked, self._reload_asked = self._reload_asked, False
+        return asked
+
     def _take(self, number: int, _frame: FrameType | None) -> None:
         self.received.append(number)
+
+    def _ask_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_asked = True
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 ENVIRONMENT_PREFIX = "SSE_KMS_PROXY_"
 
 T = TypeVar("T")
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Faults:
@@ -103,6 +106,27 @@ class Section:
             self.fault(key, "must be a list of strings, none of them empty")
             return ()
         return tuple(values)
+
+    def integers(self, known: Iterable[str], low: int, high: int) -> dict[str, int]:
+        """All the keys of the table that are among ``known``, each a whole number; others are reported."""
+        names = sorted(known)
+        self._known.update(names)
+        return {name: self.integer(name, low, low, high) for name in names if name in self._table}
+
+    def optional_time(self, key: str) -> datetime | None:
+        """A date and time with its offset from UTC, as TOML has them: ``2026-11-23T06:00:00Z``."""
+        value = self._value(key, datetime, "a date and time, such as 2026-11-23T06:00:00Z", _NEVER, _NEVER)
+        if value is _NEVER:
+            return None
+        if value.tzinfo is None:
+            self.fault(key, "must name its offset from UTC, such as the Z of 2026-11-23T06:00:00Z")
+            return None
+        return value.astimezone(UTC)
+
+    def subsection(self, key: str) -> "Section":
+        """A table inside this one; an empty one if it is missing. Whoever asks for it finishes it."""
+        self._known.add(key)
+        return Section(f"{self.name[:-1]}.{key}]", self._table.get(key, {}), self._faults, self._environment)
 
     def path(self, key: str, *, exists: bool) -> Path:
         """A required file name, relative to the folder of the configuration file."""

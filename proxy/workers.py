@@ -9,13 +9,14 @@ kernel does not balance SO_REUSEPORT, all workers share one socket.
 import errno
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -110,6 +111,8 @@ class _Worker:
     name: str
     listener: socket.socket
     process: SpawnProcess | None = None
+    config: Config | None = None
+    """What the process was started with."""
     status: Connection | None = None
     ready: bool = False
     failure: str = ""
@@ -190,6 +193,18 @@ class Workers:
             if worker.status is not None:
                 worker.status.close()
 
+    def reload(self, config: Config) -> None:
+        """Takes in the users and roles of a configuration, and has the workers read its file anew (SIGHUP)."""
+        self._config = replace(self._config, users=config.users, roles=config.roles)
+        for worker in self._workers:
+            if worker.ready:
+                self._have_reload(worker)
+
+    def _have_reload(self, worker: _Worker) -> None:
+        worker.config = self._config
+        if worker.process is not None and worker.process.pid is not None and worker.process.is_alive():
+            os.kill(worker.process.pid, signal.SIGHUP)
+
     def _launch(self, worker: _Worker) -> None:
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
@@ -202,6 +217,7 @@ class Workers:
             process.start()
         writer.close()
         worker.process, worker.status, worker.started = process, reader, time.monotonic()
+        worker.config = self._config
         worker.ready, worker.failure, worker.restart_at = False, "", None
 
     def _wait(self, stop: StopSignal, seconds: float | None) -> list[_Worker]:
@@ -232,6 +248,8 @@ class Workers:
         else:
             worker.ready = not worker.failure
             worker.failed_starts = 0 if worker.ready else worker.failed_starts
+            if worker.ready and worker.config is not self._config:
+                self._have_reload(worker)
 
     def _plan_replacement(self, worker: _Worker) -> None:
         if worker.process is None:
@@ -266,6 +284,7 @@ def _work(run: Run, config: Config, listener: socket.socket, name: str, status: 
     """The whole life of a worker process. It tells ``status`` once: "" when it is ready, or why it can't start."""
     watch_supervisor()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def ready() -> None:
         status.send("")

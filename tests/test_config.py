@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import ADMINISTRATOR_ACCESS, Config, ConfigError, StartError, available_cores, is_loopback, load
+from proxy.config import Config, ConfigError, StartError, available_cores, is_loopback, load
+from proxy.sts.principals import ADMINISTRATOR_ACCESS
 
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 

@@ -87,7 +87,7 @@ class KeyService:
         enabled_regions: Collection[str] = KMS_REGIONS,
         transition_time: timedelta = timedelta(0),
         request_quotas: RequestQuotas | None = None,
-        resource_quotas: ResourceQuotas = ResourceQuotas(),
+        resource_quotas: ResourceQuotas | None = None,
         audit: Audit | None = None,
         principals: PrincipalDirectory | None = None,
         threads: Threads | None = None,
@@ -101,7 +101,7 @@ class KeyService:
         what takes long; they are made here when none are given, and closed by ``aclose``."""
         self.allow_pkcs1_import = allow_pkcs1_import
         self.request_quotas = request_quotas
-        self.resource_quotas = resource_quotas
+        self.resource_quotas = resource_quotas or ResourceQuotas()
         self.key_count = KeyCount()
         self.audit = audit
         self.principals = principals

@@ -114,6 +114,7 @@ class Call:
             region=region,
             via_service=f"s3.{region}.amazonaws.com",
             source_address=peer.address if peer else "",
+            user_agent=self.request.headers.get("User-Agent", ""),
             secure_transport=bool(peer and peer.secure),
             request_id=self.request_id,
         )

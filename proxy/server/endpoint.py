@@ -14,14 +14,18 @@ from uuid import UUID
 from multidict import CIMultiDict
 
 from proxy.aws import sigv4
-from proxy.aws.credentials import CallOrigin, CredentialSource
+from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
+from proxy.kms.errors import RootKeyUnusable
 from proxy.kms.service import KeyService
+from proxy.kms.store import StoreUnavailable
 from proxy.s3 import errors
 from proxy.server import kms, s3, sts
 from proxy.server.s3 import S3Service
 from proxy.stream import BodyCutShort, read_all
+from proxy.sts.credentials import Credentials
+from proxy.sts.service import StsService
 
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("proxy.access")
@@ -35,7 +39,8 @@ class Endpoint:
 
     s3: S3Service
     keys: KeyService
-    credentials: CredentialSource
+    sts: StsService
+    credentials: Credentials
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     worker: str
@@ -63,7 +68,7 @@ class Endpoint:
         if sigv4.claimed_service(request) not in (None, "s3"):
             # Clients of these services sign their body's hash without sending it.
             request = await _whole(request)
-        verified = sigv4.verify(request, self.credentials, self.clock())
+        verified = await self._verified(request)
         match verified.scope.service:
             case "s3":
                 return await self.s3.handle(request, verified, request_id)
@@ -71,10 +76,24 @@ class Endpoint:
                 origin = _origin(request, verified, request_id)
                 if service == "kms":
                     return await kms.handle(self.keys, request, origin)
-                return await sts.handle(request, origin)
+                return await sts.handle(self.sts, request, origin)
             case other:
                 message = f"The authorization header is malformed; incorrect service {other!r}."
                 raise AwsError("AuthorizationHeaderMalformed", message, 400)
+
+    async def _verified(self, request: Request) -> sigv4.Verified:
+        try:
+            return sigv4.verify(request, self.credentials, self.clock())
+        except AwsError:
+            if not self.credentials.missed_key:
+                raise
+        # Another process has begun a new session key.
+        try:
+            await self.credentials.refresh()
+        except (StoreUnavailable, RootKeyUnusable):
+            logger.exception("the session keys cannot be read")
+            raise errors.service_unavailable() from None
+        return sigv4.verify(request, self.credentials, self.clock())
 
     def _render(self, service: str, error: AwsError, request: Request, request_id: str) -> Response:
         match service:
@@ -145,6 +164,7 @@ def _origin(request: Request, verified: sigv4.Verified, request_id: str) -> Call
         caller=verified.caller,
         region=verified.scope.region,
         source_address=peer.address if peer else "",
+        user_agent=request.headers.get("User-Agent", ""),
         secure_transport=bool(peer and peer.secure),
         request_id=request_id,
     )

@@ -1,9 +1,10 @@
-"""The STS endpoint: GetCallerIdentity, over the query protocol.
+"""The STS endpoint: the query protocol, with XML answers.
 
-Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+Source: https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from multidict import CIMultiDict
@@ -12,38 +13,33 @@ from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, parse_query
 from proxy.stream import read_all
+from proxy.sts.service import VERSION, StsService
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request that are read at most."""
 
-_VERSION: Final = "2011-06-15"
-_NAMESPACE: Final = f"https://sts.amazonaws.com/doc/{_VERSION}/"
-_ACTIONS: Final = frozenset(
-    (
-        "AssumeRole",
-        "AssumeRoleWithSAML",
-        "AssumeRoleWithWebIdentity",
-        "AssumeRoot",
-        "DecodeAuthorizationMessage",
-        "GetAccessKeyInfo",
-        "GetDelegatedAccessToken",
-        "GetFederationToken",
-        "GetSessionToken",
-        "GetWebIdentityToken",
-    )
-)
-"""What AWS's STS has beside GetCallerIdentity."""
+_NAMESPACE: Final = f"https://sts.amazonaws.com/doc/{VERSION}/"
 
 
-async def handle(request: Request, origin: CallOrigin) -> Response:
+async def handle(service: StsService, request: Request, origin: CallOrigin) -> Response:
     """Answers an authenticated request. Every error is an answer; only what the body's stream raises while it is read
     comes through."""
     try:
-        parameters = await _parameters(request)
-        body = _answer(parameters, origin)
+        name, result = await service.call(origin, await _parameters(request))
     except AwsError as error:
         return render_error(error, origin.request_id)
+    body = (
+        f'<{name}Response xmlns="{_NAMESPACE}"><{name}Result>{_members(result)}</{name}Result>'
+        f"<ResponseMetadata><RequestId>{escape(origin.request_id)}</RequestId></ResponseMetadata></{name}Response>"
+    ).encode()
     return Response(200, _headers(origin.request_id), body)
+
+
+def _members(values: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<{name}>{_members(value) if isinstance(value, Mapping) else escape(str(value))}</{name}>"
+        for name, value in values.items()
+    )
 
 
 async def _parameters(request: Request) -> dict[str, str]:
@@ -60,31 +56,13 @@ async def _parameters(request: Request) -> dict[str, str]:
     return {**dict(request.parameters), **dict(parse_query(form))}
 
 
-def _answer(parameters: dict[str, str], origin: CallOrigin) -> bytes:
-    action, version = parameters.get("Action"), parameters.get("Version", "")
-    if action is None:
-        raise AwsError("MissingAction", "The request must contain the parameter Action", 400)
-    if version != _VERSION or (action != "GetCallerIdentity" and action not in _ACTIONS):
-        raise AwsError("InvalidAction", f"Could not find operation {action} for version {version or 'NO_VERSION'}", 400)
-    if action != "GetCallerIdentity":
-        raise AwsError("UnsupportedOperation", f"The operation {action} is not supported.", 400)
-    caller = origin.caller
-    return (
-        f'<GetCallerIdentityResponse xmlns="{_NAMESPACE}"><GetCallerIdentityResult>'
-        f"<Arn>{escape(caller.arn)}</Arn><UserId>{escape(caller.user_id)}</UserId>"
-        f"<Account>{escape(caller.account)}</Account></GetCallerIdentityResult>"
-        f"<ResponseMetadata><RequestId>{escape(origin.request_id)}</RequestId></ResponseMetadata>"
-        "</GetCallerIdentityResponse>"
-    ).encode()
-
-
 def render_error(error: AwsError, request_id: str) -> Response:
     """An error in the form of STS."""
     kind = "Sender" if error.status < 500 else "Receiver"
-    message = _xml_text(error.message or "")
+    message = "" if error.message is None else f"<Message>{_xml_text(error.message)}</Message>"
     body = (
         f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>{kind}</Type><Code>{escape(error.code)}</Code>'
-        f"<Message>{message}</Message></Error><RequestId>{escape(request_id)}</RequestId></ErrorResponse>"
+        f"{message}</Error><RequestId>{escape(request_id)}</RequestId></ErrorResponse>"
     ).encode()
     headers = _headers(request_id)
     headers.update(error.headers)

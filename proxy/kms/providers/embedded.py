@@ -1,13 +1,17 @@
 """The key service in this process as a KeyProvider."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from proxy.aws.credentials import CallOrigin
+from proxy.aws.json_codec import Values
 from proxy.kms import blob, errors, states
-from proxy.kms.operation import guarded
+from proxy.kms.operation import guarded, perform
 from proxy.kms.operations import cryptographic
 from proxy.kms.provider import S3_OWNED_KEY, DataKey, EncryptionContext, KeyDescription, KeyProvider
 from proxy.kms.service import KeyService
+
+T = TypeVar("T")
 
 _DATA_KEY_SIZE: Final = 32
 
@@ -20,11 +24,25 @@ class EmbeddedKeyProvider(KeyProvider):
 
     async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
         plaintext = self._service.random(_DATA_KEY_SIZE)
-        arn, wrapped = await guarded(lambda: self._wrap(origin, "GenerateDataKey", key_id, plaintext, context))
+        request = {"KeyId": key_id, "KeySpec": "AES_256", "EncryptionContext": context}
+        arn, wrapped = await self._perform(
+            origin,
+            "GenerateDataKey",
+            request,
+            lambda: self._wrap(origin, "GenerateDataKey", key_id, plaintext, context),
+            lambda made: {"KeyId": made[0]},
+        )
         return DataKey(arn, wrapped, plaintext)
 
     async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
-        return await guarded(lambda: self._unwrap(origin, "Decrypt", key_id, wrapped, context))
+        request = {"KeyId": key_id, "CiphertextBlob": wrapped, "EncryptionContext": context}
+        return await self._perform(
+            origin,
+            "Decrypt",
+            request,
+            lambda: self._unwrap(origin, "Decrypt", key_id, wrapped, context),
+            lambda _: {"KeyId": key_id},
+        )
 
     async def re_encrypt(
         self,
@@ -39,7 +57,16 @@ class EmbeddedKeyProvider(KeyProvider):
             plaintext = await self._unwrap(origin, "ReEncrypt", source_key_id, wrapped, source_context)
             return await self._wrap(origin, "ReEncrypt", key_id, plaintext, context)
 
-        return await guarded(run)
+        request = {
+            "CiphertextBlob": wrapped,
+            "SourceKeyId": source_key_id,
+            "SourceEncryptionContext": source_context,
+            "DestinationKeyId": key_id,
+            "DestinationEncryptionContext": context,
+        }
+        return await self._perform(
+            origin, "ReEncrypt", request, run, lambda made: {"SourceKeyId": source_key_id, "KeyId": made[0]}
+        )
 
     async def describe_key(self, origin: CallOrigin, key_id: str) -> KeyDescription:
         async def run() -> KeyDescription:
@@ -50,7 +77,21 @@ class EmbeddedKeyProvider(KeyProvider):
             state = states.state_of(key, self._service.now())
             return KeyDescription(key.arn, key.name.account, state.value, key.usage, key.spec, key.manager)
 
-        return await guarded(run)
+        request = {"KeyId": key_id}
+        return await self._perform(origin, "DescribeKey", request, run, lambda found: {"KeyId": found.arn})
+
+    async def _perform(
+        self,
+        origin: CallOrigin,
+        name: str,
+        request: Values,
+        run: Callable[[], Awaitable[T]],
+        answer_of: Callable[[T], Values],
+    ) -> T:
+        """A call like one from outside, but for the key that the service owns, which nobody pays or answers for."""
+        if S3_OWNED_KEY in (request.get("KeyId"), request.get("DestinationKeyId")):
+            return await guarded(run)
+        return await perform(self._service, origin, name, lambda: request, lambda _: run(), answer_of)
 
     async def aclose(self) -> None:
         """Nothing to free: the service belongs to whoever made it."""

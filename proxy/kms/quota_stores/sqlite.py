@@ -5,6 +5,7 @@ What it holds is worth something for a second, so nothing waits for the disk, an
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ class SqliteQuotaStore(QuotaStore):
     """Counts by scope and slot. A lease takes about 40 microseconds, in the caller's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Raises sqlite3.Error: the file can't be used and can't be replaced."""
+        """Raises OSError or sqlite3.Error: the file can't be used and can't be replaced."""
         self._warned = 0.0
         try:
             self._connection = _open(path)
@@ -69,6 +70,7 @@ class SqliteQuotaStore(QuotaStore):
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=16)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
