@@ -136,7 +136,9 @@ def check_shape(value: Any, shape: Shape, path: str) -> None:
 def _check_text(value: Any, shape: Shape, path: str) -> None:
     assert isinstance(value, str), path
     if isinstance(shape, StringShape) and shape.enum:
-        assert value in shape.enum, path
+        # Documented to be the same as KeySpec, though its enumeration lacks the newer specs.
+        specs = model("CreateKey").input_shape.members["KeySpec"].enum if shape.name == "CustomerMasterKeySpec" else ()
+        assert value in (*shape.enum, *specs), path
     if shape.type_name == "string":
         # GrantListEntry.Name is empty for a grant without one, though the model wants a character.
         least = 0 if path.endswith(".Name") else shape.metadata.get("min", 0)
