@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -39,6 +39,9 @@ from proxy.kms.provider import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Answer = Mapping[str, Any]
 
 _DATA_KEY_SIZE: Final = 32
 _DESCRIPTIONS_KEPT: Final = 10_000
@@ -124,16 +127,12 @@ class AwsKeyProvider(KeyProvider):
     async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
         request = {"KeyId": key_id, "KeySpec": "AES_256", "EncryptionContext": context}
         named = await self._authorized(origin, request, "GenerateDataKey", key_id, context)
-        answer = await self._call(origin, key_id, "generate_data_key", **{**request, "KeyId": named})
-        if len(answer["Plaintext"]) != _DATA_KEY_SIZE:
-            raise errors.internal()
-        return DataKey(answer["KeyId"], answer["CiphertextBlob"], answer["Plaintext"])
+        return await self._call(origin, key_id, "generate_data_key", _data_key, {**request, "KeyId": named})
 
     async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
         request = {"KeyId": key_id, "CiphertextBlob": wrapped, "EncryptionContext": context}
         named = await self._authorized(origin, request, "Decrypt", key_id, context)
-        answer = await self._call(origin, key_id, "decrypt", **{**request, "KeyId": named})
-        return bytes(answer["Plaintext"])
+        return await self._call(origin, key_id, "decrypt", _plaintext, {**request, "KeyId": named})
 
     async def re_encrypt(
         self,
@@ -153,22 +152,12 @@ class AwsKeyProvider(KeyProvider):
         }
         source = await self._authorized(origin, request, "ReEncryptFrom", source_key_id, source_context)
         named = await self._authorized(origin, request, "ReEncryptTo", key_id, context)
-        answer = await self._call(
-            origin, key_id, "re_encrypt", **{**request, "SourceKeyId": source, "DestinationKeyId": named}
-        )
-        return answer["KeyId"], answer["CiphertextBlob"]
+        members = {**request, "SourceKeyId": source, "DestinationKeyId": named}
+        return await self._call(origin, key_id, "re_encrypt", _re_encrypted, members)
 
     async def describe_key(self, origin: CallOrigin, key_id: str) -> KeyDescription:
         named = await self._authorized(origin, {"KeyId": key_id}, "DescribeKey", key_id, {})
-        found = (await self._call(origin, key_id, "describe_key", KeyId=named))["KeyMetadata"]
-        return KeyDescription(
-            found["Arn"],
-            found["AWSAccountId"],
-            found["KeyState"],
-            found["KeyUsage"],
-            found["KeySpec"],
-            found["KeyManager"],
-        )
+        return await self._call(origin, key_id, "describe_key", _description, {"KeyId": named})
 
     async def aclose(self) -> None:
         self._clients.clear()
@@ -198,21 +187,10 @@ class AwsKeyProvider(KeyProvider):
         now = self._clock()
         if known is not None and now < known.until:
             return known
-        found = (await self._call(origin, key_id, "describe_key", KeyId=key_id))["KeyMetadata"]
-        parsed = arn.parse(found["Arn"])
-        key = KmsKey(
-            KeyName(parsed.account, parsed.region, found["KeyId"]),
-            found["CreationDate"],
-            policy="",
-            origin=found["Origin"],
-            spec=found["KeySpec"],
-            usage=found["KeyUsage"],
-            manager=found["KeyManager"],
-            multi_region=found["MultiRegion"],
-        )
+        named, key = await self._call(origin, key_id, "describe_key", _properties, {"KeyId": key_id})
         if len(self._described) >= _DESCRIPTIONS_KEPT:
             self._described.clear()
-        self._described[place] = _Described(found["Arn"], key, now + _DESCRIPTION_AGE)
+        self._described[place] = _Described(named, key, now + _DESCRIPTION_AGE)
         return self._described[place]
 
     def _at_aws(self, key_id: str) -> str:
@@ -229,15 +207,16 @@ class AwsKeyProvider(KeyProvider):
             return self._settings.owned_key_id.split(":")[3]
         return self._settings.region or origin.region
 
-    async def _call(self, origin: CallOrigin, key_id: str, method: str, **members: Any) -> Mapping[str, Any]:
-        """One call to AWS. Raises KmsError."""
+    async def _call(
+        self, origin: CallOrigin, key_id: str, method: str, read: Callable[[Answer], T], members: Mapping[str, Any]
+    ) -> T:
+        """What ``read`` takes out of the answer to one call. Raises KmsError."""
         region = self._region(origin, key_id)
 
-        async def run() -> Mapping[str, Any]:
+        async def run() -> T:
             client = self._clients.get(region) or await self._make_client(region)
             async with asyncio.timeout(self._settings.timeout):
-                answer: Mapping[str, Any] = await getattr(client, method)(**members)
-                return answer
+                return read(await getattr(client, method)(**members))
 
         return await _translated(run)
 
@@ -269,12 +248,50 @@ class AwsKeyProvider(KeyProvider):
             return self._clients[region]
 
 
+def _data_key(answer: Answer) -> DataKey:
+    if len(answer["Plaintext"]) != _DATA_KEY_SIZE:
+        raise ValueError("a data key has 32 bytes")
+    return DataKey(answer["KeyId"], answer["CiphertextBlob"], answer["Plaintext"])
+
+
+def _plaintext(answer: Answer) -> bytes:
+    return bytes(answer["Plaintext"])
+
+
+def _re_encrypted(answer: Answer) -> tuple[str, bytes]:
+    return answer["KeyId"], answer["CiphertextBlob"]
+
+
+def _description(answer: Answer) -> KeyDescription:
+    found = answer["KeyMetadata"]
+    return KeyDescription(
+        found["Arn"], found["AWSAccountId"], found["KeyState"], found["KeyUsage"], found["KeySpec"], found["KeyManager"]
+    )
+
+
+def _properties(answer: Answer) -> tuple[str, KmsKey]:
+    """A key's ARN, and what policies may ask of it; its own policy and tags are not among that."""
+    found = answer["KeyMetadata"]
+    parsed = arn.parse(found["Arn"])
+    key = KmsKey(
+        KeyName(parsed.account, parsed.region, found["KeyId"]),
+        found["CreationDate"],
+        policy="",
+        origin=found["Origin"],
+        spec=found["KeySpec"],
+        usage=found["KeyUsage"],
+        manager=found["KeyManager"],
+        multi_region=found["MultiRegion"],
+    )
+    return found["Arn"], key
+
+
 def _lookup(subject: Subject, name: str) -> Values | None:
     """The values of a condition key; None for what only AWS knows."""
     return None if name.startswith("aws:resourcetag/") else subject.lookup(name)
 
 
-async def _translated(call: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
+async def _translated(call: Callable[[], Awaitable[T]]) -> T:
     """Runs a call, every fault turned into an error of KMS."""
     try:
         return await call()
