@@ -65,6 +65,8 @@ class SqliteKeyStore(KeyStore):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from None
+        self._busy_timeout = busy_timeout
+        self._log_has_deleted = False
         with _unavailable():
             self._writing = _connect(path, busy_timeout, check_same_thread=False)
             self._prepare(path)
@@ -121,6 +123,24 @@ class SqliteKeyStore(KeyStore):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            self._log_has_deleted |= bool(deletes)
+            if self._log_has_deleted:
+                self._empty_log()
+
+    def _empty_log(self) -> None:
+        """Moves the write-ahead log into the database and empties it: it still has what was deleted there.
+
+        Waits for nobody. Where another connection is at it, the next write does it, or the last one that closes."""
+        connection = self._writing
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._log_has_deleted = bool(busy)
+        except sqlite3.OperationalError:
+            # Locked, which is no fault of the write: that is done.
+            self._log_has_deleted = True
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={round(self._busy_timeout * 1000)}")
 
     def _check(self, record: Record) -> None:
         row = self._writing.execute(
