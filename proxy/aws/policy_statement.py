@@ -41,7 +41,12 @@ class Reach(Enum):
 
 @lru_cache(maxsize=4096)
 def _wildcard(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
+    """``*`` and ``?`` as a regular expression whose time is bounded, whatever a policy's author writes: what stands
+    between two stars matches where it first can, and is never tried again."""
+    first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
+    expression = first
+    if others:
+        expression += "".join(f"(?>.*?{part})" for part in others[:-1] if part) + ".*" + others[-1]
     return re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 

@@ -1,7 +1,10 @@
 import json
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.aws import policy
 from proxy.aws.credentials import Caller
@@ -73,6 +76,26 @@ DELEGATED = [statement(Principal={"AWS": ROOT})]
 )
 def test_actions_and_resources(elements: dict[str, Any], allowed: bool) -> None:
     assert ask(statement(**elements), resource=DELEGATED) == (ALLOWED if allowed else NO_IDENTITY)
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_wildcards_match_as_a_plain_matcher_says(pattern: str, text: str) -> None:
+    def matches(pattern: str, text: str) -> bool:
+        if not pattern:
+            return not text
+        if pattern[0] == "*":
+            return matches(pattern[1:], text) or bool(text and matches(pattern, text[1:]))
+        return bool(text) and pattern[0] in ("?", text[0]) and matches(pattern[1:], text[1:])
+
+    decided = ask(statement(Resource="arn:" + pattern), target="arn:" + text, resource=DELEGATED)
+    assert (decided == ALLOWED) is matches(pattern, text)
+
+
+def test_no_pattern_takes_long() -> None:
+    started = time.process_time()
+    for pattern in ("*a" * 500 + "b", "*" * 1000 + "b", "?*" * 500 + "b"):
+        assert ask(statement(Resource=pattern), target="a" * 2000, resource=DELEGATED) == NO_IDENTITY
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

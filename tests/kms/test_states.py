@@ -204,6 +204,21 @@ async def test_a_key_that_is_due_is_not_listed_before_anyone_has_looked_at_it(km
     assert (await kms.call("ListKeys"))["Keys"] == []
 
 
+async def test_what_is_due_can_be_settled_without_anyone_asking(kms: Kms) -> None:
+    kept, deleted = await kms.key(), await kms.key()
+    external, rotating = await kms.key(Origin="EXTERNAL"), await kms.key()
+    await import_material(kms, external, b"m" * 32, valid_for=timedelta(days=100))
+    await kms.call("ScheduleKeyDeletion", KeyId=deleted, PendingWindowInDays=7)
+    await kms.call("EnableKeyRotation", KeyId=rotating, RotationPeriodInDays=90)
+    kms.clock.advance(days=7)
+    await kms.service.settle_all()
+    assert {record.id.split("/")[2] for record in await kms.store.scan("key")} == {kept, external, rotating}
+    kms.clock.advance(days=93)
+    await kms.service.settle_all()
+    left = sorted(record.id.split("/")[3] for record in await kms.store.scan("material"))
+    assert left == sorted([kept, rotating, rotating])
+
+
 async def test_cancelled_deletion_leaves_the_key_disabled(kms: Kms) -> None:
     key = await kms.key()
     answer = await kms.call("ScheduleKeyDeletion", KeyId=key)
