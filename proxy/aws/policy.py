@@ -97,7 +97,7 @@ def decide(
         denied, by_resource = resource.ask(question)
         if denied:
             return Answer(Decision.EXPLICITLY_DENIED, PolicyKind.RESOURCE)
-    identity_allows = by_identity is not Reach.NOT or question.principal == f"arn:aws:iam::{question.account}:root"
+    identity_allows = by_identity is not Reach.NOT or question.principal.endswith(f":iam::{question.account}:root")
     if question.account != owner or resource_must_allow:
         if by_resource is Reach.NOT:
             return Answer(Decision.IMPLICITLY_DENIED, PolicyKind.RESOURCE)
