@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import struct
@@ -501,6 +502,16 @@ async def test_continue_is_sent_at_the_first_read() -> None:
             assert (await c.answer())[2] == b"5"
 
 
+async def test_continue_is_sent_before_an_empty_body_too() -> None:
+    """As AWS does. The aws CLI waits for it, and would take what comes in its place for the next answer's head."""
+    async with serving(size) as port, client(port) as c:
+        for _ in range(2):
+            c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+            async with asyncio.timeout(2):
+                assert await c.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert (await c.answer())[2] == b"0"
+
+
 async def test_continue_is_not_sent_to_a_client_that_has_begun() -> None:
     async with serving(size) as port, client(port) as c:
         c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n12")
@@ -735,7 +746,7 @@ async def test_the_last_piece_waits_for_the_end_of_the_stream() -> None:
         Response(200, CIMultiDict({"Content-Length": "3"}), Stream(b"1234")),
         Response(200, CIMultiDict({"X-A": "b\r\nX-Injected: c"}), Stream(b"ok")),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 async def test_an_answer_that_can_t_be_sent_is_an_internal_error(response: Response) -> None:
     async def handler(request: Request) -> Response:
