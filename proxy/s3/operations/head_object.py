@@ -13,7 +13,7 @@ from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import discard
+from proxy.s3.store_reads import discard, of_one_object
 from proxy.s3.upstream import UpstreamError
 
 
@@ -21,6 +21,10 @@ from proxy.s3.upstream import UpstreamError
 async def head_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
+    return await of_one_object(lambda: _answer(gateway, call))
+
+
+async def _answer(gateway: Gateway, call: Call) -> Response:
     records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
     conditions = preconditions.for_read(call, records)
     answer = await _head(gateway, call, upstream_query(call), conditions)
