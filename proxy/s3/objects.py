@@ -118,9 +118,9 @@ async def _multipart(
 ) -> StoredObject:
     if record is not None and record.parts:
         sizes = parts.decode(record.parts).sizes
-        if sum(map(ranges.part_stored_size, sizes)) == stored_size:
-            return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
-        logger.warning("the table of parts of %s is not of the object in the store", target.arn)
+        if sum(map(ranges.part_stored_size, sizes)) != stored_size:
+            raise EnvelopeError("the object in the store is longer or shorter than its parts")
+        return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
     walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version)
     sizes = [part.size for part in walked]
     now = gateway.clock()
