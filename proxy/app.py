@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -32,13 +33,20 @@ from proxy.server.s3 import S3Service
 
 STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
     "s3": StoreProfile("s3"),
-    "minio": StoreProfile("minio", metadata_limit=2048),
+    "minio": StoreProfile(
+        "minio",
+        metadata_limit=2048,
+        sub_resources_read_as_create=frozenset({"logging", "ownershipControls", "requestPayment", "website"}),
+    ),
     "seaweedfs": StoreProfile(
         "seaweedfs",
         drops_marker_bodies=True,
         deletes_filled_buckets=True,
+        conditional_deletes=True,
         metadata_limit=8192,
-        sub_resources_read_as_create=frozenset({"logging", "metrics"}),
+        # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
+        unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),
+        sub_resources_read_as_create=frozenset({"logging", "metrics", "notification", "website"}),
     ),
 }
 """What is known of each kind of store; found by running them."""

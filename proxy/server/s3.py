@@ -16,7 +16,7 @@ from proxy.s3 import errors
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
-from proxy.s3.state import BucketRecord
+from proxy.s3.state import BucketRecord, StateUnavailable
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import BodyCutShort
 
@@ -46,6 +46,9 @@ class S3Service:
         except EnvelopeError as error:
             logger.error("%s %s/%s does not verify: %s", request_id, target.bucket, target.key, error)
             raise errors.damaged_object(target.key) from error
+        except StateUnavailable as error:
+            logger.error("%s the gateway's state cannot be used: %s", request_id, error)
+            raise errors.service_unavailable() from error
         except UpstreamError as error:
             logger.error("%s the store did not answer: %s", request_id, error)
             raise errors.service_unavailable() from error
@@ -55,6 +58,8 @@ class S3Service:
 
     async def _serve(self, request: Request, verified: Verified, request_id: str, target: Target) -> Response:
         operation = self._routes.find(request, target)
+        if not self._gateway.settings.store.fits(target.key):
+            raise errors.no_such_key(target.key) if request.method in ("GET", "HEAD") else errors.unfit_key(target.key)
         bucket = await self._bucket(target, operation)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
         _authorize(call, operation)

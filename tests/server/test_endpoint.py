@@ -18,6 +18,7 @@ from proxy.aws.message import Peer, Request, Response
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
 from proxy.s3.operations.table import ROUTES
+from proxy.s3.state import StateUnavailable
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.server.endpoint import Endpoint
 from proxy.server.s3 import S3Service, target_of
@@ -192,8 +193,8 @@ async def failing(error: Exception) -> Response:
     return await endpoint_of(await make_world(), RouteTable([fails])).handle(signed("GET", "http://127.0.0.1/b/k"))
 
 
-@pytest.mark.parametrize("error", [UpstreamError("refused"), UpstreamTimeout("late")])
-async def test_a_fault_of_the_store_is_503(error: Exception) -> None:
+@pytest.mark.parametrize("error", [UpstreamError("refused"), UpstreamTimeout("late"), StateUnavailable("full")])
+async def test_a_fault_of_the_store_or_the_state_is_503(error: Exception) -> None:
     answer = await failing(error)
     assert error_of(answer) == (503, "ServiceUnavailable", "Service is unable to handle request.")
 
