@@ -63,6 +63,11 @@ def key_too_long(size: int) -> AwsError:
     )
 
 
+def unfit_key(key: str) -> AwsError:
+    """Not AWS's: there is no key that S3 cannot hold."""
+    return invalid_argument("The store behind this endpoint cannot keep an object under this key.", "Key", key)
+
+
 def invalid_uri(uri: str) -> AwsError:
     return AwsError("InvalidURI", "Couldn't parse the specified URI.", 400, detail={"URI": uri})
 

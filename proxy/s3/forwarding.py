@@ -108,14 +108,8 @@ async def read_answer(answer: Response) -> bytes:
     try:
         return await read_all(answer.body, MAX_ANSWER)
     except ValueError:
-        await discard(answer)
+        await answer.aclose()
         raise UpstreamError("the store's answer is too long") from None
-
-
-async def discard(answer: Response) -> None:
-    """Gives up what is left of an answer."""
-    if not isinstance(answer.body, bytes):
-        await answer.body.aclose()
 
 
 async def expect(answer: Response, target: Target, *statuses: int) -> bytes:

@@ -22,7 +22,7 @@ from proxy.s3 import part_walk
 from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.state import BucketRecord, ObjectRecord
-from proxy.s3.store_reads import discard, read_stored
+from proxy.s3.store_reads import read_stored
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRec
     """
     target = Target(bucket.name, key)
     answer = await gateway.upstream.send(Request("HEAD", target.path))
-    await discard(answer)
+    await answer.aclose()
     if answer.status != 200:
         return None
     records = (await gateway.objects.find(bucket.name, [key])).get(key, [])

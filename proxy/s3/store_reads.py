@@ -46,7 +46,7 @@ async def read_stored(
     answer = await gateway.upstream.send(Request("GET", target.path, query, headers))
     length = (wanted.end or 0) - wanted.start + 1
     if answer.status != 206:
-        await discard(answer)
+        await answer.aclose()
         if answer.status in (404, 412):
             raise ObjectReplaced("the object was replaced while it was being read")
         raise UpstreamError(f"a range of a stored object was answered with {answer.status}")
@@ -57,9 +57,3 @@ async def read_stored(
     if len(data) != length:
         raise UpstreamError("a range of a stored object is shorter than what was asked for")
     return data
-
-
-async def discard(answer: Response) -> None:
-    """Gives up what is left of an answer."""
-    if not isinstance(answer.body, bytes):
-        await answer.body.aclose()

@@ -76,8 +76,7 @@ class S3Service:
     async def _refuse_unknown(self, bucket: str) -> None:
         """A bucket without a record does not exist, or has never been adopted; what it must not do is be served."""
         answer = await self._gateway.upstream.send(Request("HEAD", Target(bucket).path))
-        if not isinstance(answer.body, bytes):
-            await answer.body.aclose()
+        await answer.aclose()
         if answer.status == 404:
             raise errors.no_such_bucket(bucket)
         if answer.status in (200, 403):

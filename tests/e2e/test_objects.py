@@ -31,19 +31,13 @@ def test_headers_and_metadata_come_back_as_they_were_sent(endpoint: Endpoint, ss
         "ContentType": "text/plain; charset=utf-8",
         "Expires": expires,
         "Metadata": {"colour": "blue", "with-dash": "a, b;  c", "empty": ""},
-        "WebsiteRedirectLocation": "/elsewhere",
     }
     client.put_object(Bucket=bucket, Key=key, Body=b"hello", **headers, **sse)
     for answer in (client.get_object(Bucket=bucket, Key=key), client.head_object(Bucket=bucket, Key=key)):
         for name, value in headers.items():
             if name != "Metadata":
                 assert answer[name] == value, name
-        assert {name: answer["Metadata"].get(name, "") for name in ("colour", "with-dash", "empty")} == {
-            "colour": "blue",
-            "with-dash": "a, b; c",
-            "empty": "",
-        }
-        assert set(answer["Metadata"]) <= {"colour", "with-dash", "empty"}
+        assert answer["Metadata"] == headers["Metadata"]
         assert abs(answer["LastModified"] - datetime.now(UTC)) < timedelta(minutes=1)
         assert answer["AcceptRanges"] == "bytes"
 

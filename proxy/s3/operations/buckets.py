@@ -28,7 +28,7 @@ from proxy.s3.errors import (
     not_implemented,
     service_unavailable,
 )
-from proxy.s3.forwarding import discard, error_of, expect, read_answer, upstream_request
+from proxy.s3.forwarding import error_of, expect, read_answer, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.listing import read_page
 from proxy.s3.operation import Level, operation
@@ -170,7 +170,7 @@ def _has_versions(document: bytes) -> bool:
 async def _exists_upstream(gateway: Gateway, target: Target) -> bool:
     """Raises BucketAlreadyExists where the name is another account's at the store."""
     answer = await gateway.upstream.send(upstream_request("HEAD", target))
-    await discard(answer)
+    await answer.aclose()
     if answer.status == 403:
         raise _already_exists(target.bucket)
     if answer.status not in (200, 404):

@@ -22,7 +22,6 @@ from proxy.s3.forwarding import content_md5, error_of, expect
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import ObjectRecord, PartRecord, UploadRecord
-from proxy.s3.store_reads import discard
 
 MIN_PART: Final = 5 * 1024 * 1024
 """Plaintext bytes of every part but the last."""
@@ -130,7 +129,7 @@ async def _complete(
 async def _completed_before(gateway: Gateway, call: Call, object_id: bytes, error: AwsError) -> tuple[str, str | None]:
     """The object, if the store made it at an earlier request whose answer was lost: completing is idempotent."""
     answer = await gateway.upstream.send(Request("HEAD", call.target.path))
-    await discard(answer)
+    await answer.aclose()
     header = envelope_header.decode(answer.headers) if answer.status == 200 else None
     if header is None or header.object_id != object_id:
         raise error

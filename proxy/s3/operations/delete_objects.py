@@ -14,7 +14,7 @@ from proxy.aws import xml_codec
 from proxy.aws.message import Response
 from proxy.s3 import etag as etags
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented
+from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
@@ -67,6 +67,9 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     """Deletes up to 1,000 objects; each has its own outcome in the answer."""
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
+    for deletion in deletions:
+        if not gateway.settings.store.fits(deletion.key):
+            raise unfit_key(deletion.key)
     started = gateway.clock()
     body = _render(await _for_upstream(gateway, call, deletions))
     headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}

@@ -13,7 +13,7 @@ from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import discard, of_one_object
+from proxy.s3.store_reads import of_one_object
 from proxy.s3.upstream import UpstreamError
 
 
@@ -61,7 +61,7 @@ async def look_up(gateway: Gateway, call: Call, query: str, records: Sequence[Ob
 
 async def _head(gateway: Gateway, call: Call, query: str, conditions: CIMultiDict[str]) -> Response:
     answer = await gateway.upstream.send(Request("HEAD", call.target.path, query, conditions))
-    await discard(answer)
+    await answer.aclose()
     return answer
 
 
