@@ -36,6 +36,8 @@ STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
     "minio": StoreProfile(
         "minio",
         metadata_limit=2048,
+        # A key that ends in "/" is kept under its name with this suffix in place of the slash.
+        unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),
         sub_resources_read_as_create=frozenset({"logging", "ownershipControls", "requestPayment", "website"}),
     ),
     "seaweedfs": StoreProfile(
@@ -105,10 +107,11 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     keys = KeyService(SqliteKeyStore(config.keys.database), _root_key(config), _now, os.urandom)
     await keys.start()
     state = SqliteState(config.state.database)
-    upstream = _upstream(config)
+    upstream, short_reads = _upstream(config), _upstream(config)
     gateway = Gateway(
         keys=EmbeddedKeyProvider(keys),
         upstream=upstream,
+        short_reads=short_reads,
         buckets=state.buckets,
         uploads=state.uploads,
         objects=state.objects,
@@ -125,6 +128,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     await stopped.wait()
     await server.stop(config.listen.drain_seconds)
     await upstream.aclose()
+    await short_reads.aclose()
     await state.aclose()
     await keys.aclose()
 
@@ -164,6 +168,7 @@ def _settings(config: Config) -> Settings:
         store=STORE_PROFILES[config.upstream.store],
         upstream_region=config.upstream.region,
         domains=("localhost", *config.listen.domains),
+        any_region=config.listen.any_region,
         kms_over_plain_http=config.listen.allow_plaintext_kms,
         md5_etags=config.sse_s3.md5_etags,
     )

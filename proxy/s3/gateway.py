@@ -46,6 +46,8 @@ class Settings:
     upstream_region: str = "us-east-1"
     domains: tuple[str, ...] = ()
     """Base domains of virtual-hosted-style requests."""
+    any_region: bool = True
+    """Whether a bucket is served to requests signed for another Region than its own."""
     kms_over_plain_http: bool = True
     """Whether SSE-KMS is served to clients without TLS."""
     md5_etags: bool = True
@@ -58,6 +60,9 @@ class Gateway:
 
     keys: KeyProvider
     upstream: Upstream
+    short_reads: Upstream
+    """The same store over connections of its own, for what has to be read while another answer is held: requests that
+    wait for each other's connections would otherwise bring everything to a stand."""
     buckets: BucketRegistry
     uploads: UploadRegistry
     objects: ObjectIndex

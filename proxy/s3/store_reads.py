@@ -43,7 +43,7 @@ async def read_stored(
         UpstreamError: the store gave something else.
     """
     headers = CIMultiDict({"Range": wanted.header, "If-Match": upstream_etag})
-    answer = await gateway.upstream.send(Request("GET", target.path, query, headers))
+    answer = await gateway.short_reads.send(Request("GET", target.path, query, headers))
     length = (wanted.end or 0) - wanted.start + 1
     if answer.status != 206:
         await answer.aclose()

@@ -61,6 +61,8 @@ class S3Service:
         if not self._gateway.settings.store.fits(target.key):
             raise errors.no_such_key(target.key) if request.method in ("GET", "HEAD") else errors.unfit_key(target.key)
         bucket = await self._bucket(target, operation)
+        if bucket is not None and not self._gateway.settings.any_region:
+            _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
         _authorize(call, operation)
         return await operation.run(self._gateway, call)
@@ -118,6 +120,12 @@ def _virtual_host_bucket(host: str, domains: tuple[str, ...]) -> str:
         if name.endswith("." + domain):
             return name[: -len(domain) - 1]
     return ""
+
+
+def _refuse_other_region(asked: str, region: str) -> None:
+    if asked != region:
+        message = f"The authorization header is malformed; the region '{asked}' is wrong; expecting '{region}'"
+        raise AwsError("AuthorizationHeaderMalformed", message, 400, detail={"Region": region})
 
 
 def _authorize(call: Call, operation: Operation) -> None:

@@ -162,6 +162,7 @@ async def make_world(*, mixed: bool = False, rule: EncryptionRule | None = None,
     gateway = Gateway(
         keys=EmbeddedKeyProvider(keys),
         upstream=store,
+        short_reads=store,
         buckets=state.buckets,
         uploads=state.uploads,
         objects=state.objects,

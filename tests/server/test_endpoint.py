@@ -158,6 +158,19 @@ async def test_another_accounts_bucket_is_out_of_reach() -> None:
     assert world.store.sent == []
 
 
+async def test_a_request_signed_for_another_region_is_served_unless_that_is_switched_off() -> None:
+    world = await make_world()
+    world.bucket = replace(world.bucket, region="us-west-2")
+    await world.gateway.buckets.put(world.bucket)
+    assert (await endpoint_of(world).handle(signed("GET", "http://127.0.0.1/b/k"))).status == 404
+    settings = replace(world.gateway.settings, any_region=False)
+    world.gateway = replace(world.gateway, settings=settings)
+    answer = await endpoint_of(world).handle(signed("GET", "http://127.0.0.1/b/k"))
+    message = "The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'us-west-2'"
+    assert error_of(answer) == (400, "AuthorizationHeaderMalformed", message)
+    assert "<Region>us-west-2</Region>" in text(answer)
+
+
 @pytest.mark.parametrize(("owner", "status"), [(ACCOUNT, 404), (OTHER_ACCOUNT, 403), ("", 403)])
 async def test_the_expected_owner_is_held_against_the_buckets(owner: str, status: int) -> None:
     headers = {"x-amz-expected-bucket-owner": owner}
