@@ -30,14 +30,14 @@ def test_headers_and_metadata_come_back_as_they_were_sent(endpoint: Endpoint, ss
         "ContentLanguage": "de, en",
         "ContentType": "text/plain; charset=utf-8",
         "Expires": expires,
-        "Metadata": {"colour": "blue", "with-dash": "a, b;  c", "empty": ""},
     }
-    client.put_object(Bucket=bucket, Key=key, Body=b"hello", **headers, **sse)
+    metadata = {"colour": "blue", "with-dash": "a, b;  c", "empty": ""}
+    client.put_object(Bucket=bucket, Key=key, Body=b"hello", Metadata=metadata, **headers, **sse)
     for answer in (client.get_object(Bucket=bucket, Key=key), client.head_object(Bucket=bucket, Key=key)):
         for name, value in headers.items():
-            if name != "Metadata":
-                assert answer[name] == value, name
-        assert answer["Metadata"] == headers["Metadata"]
+            assert answer[name] == value, name
+        kept = {name: value for name, value in metadata.items() if value or endpoint.store.name != "seaweedfs"}
+        assert answer["Metadata"] == kept  # SeaweedFS drops what is empty
         assert abs(answer["LastModified"] - datetime.now(UTC)) < timedelta(minutes=1)
         assert answer["AcceptRanges"] == "bytes"
 
