@@ -32,7 +32,8 @@ from proxy.server.limits import Limits
 from proxy.server.s3 import S3Service
 
 STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
-    "s3": StoreProfile("s3"),
+    # Nobody knows what it, or a server in front of it, makes of dot segments: "b/../c/k" must never become "c/k".
+    "s3": StoreProfile("s3", unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
     "minio": StoreProfile(
         "minio",
         metadata_limit=2048,

@@ -30,6 +30,10 @@ def no_such_bucket(bucket: str) -> AwsError:
     return AwsError("NoSuchBucket", "The specified bucket does not exist", 404, detail={"BucketName": bucket})
 
 
+def invalid_bucket_name(bucket: str) -> AwsError:
+    return AwsError("InvalidBucketName", "The specified bucket is not valid.", 400, detail={"BucketName": bucket})
+
+
 def no_such_key(key: str) -> AwsError:
     return AwsError("NoSuchKey", "The specified key does not exist.", 404, detail={"Key": key})
 

@@ -1,7 +1,8 @@
 """S3 over HTTP: from an authenticated request to the operation it asks for, and from errors to error documents."""
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from xml.sax.saxutils import escape
 
 from multidict import CIMultiDict
@@ -23,6 +24,8 @@ from proxy.stream import BodyCutShort
 logger = logging.getLogger(__name__)
 
 _MAX_KEY_BYTES = 1024
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""Wider than AWS's rules, for old buckets that are adopted; nothing in it can change what a path names."""
 
 
 class S3Service:
@@ -31,6 +34,7 @@ class S3Service:
     def __init__(self, gateway: Gateway, routes: RouteTable) -> None:
         self._gateway = gateway
         self._routes = routes
+        self._domains = by_length(gateway.settings.domains)
 
     async def handle(self, request: Request, verified: Verified, request_id: str) -> Response:
         """The operation's answer.
@@ -38,7 +42,7 @@ class S3Service:
         Raises:
             AwsError: every refusal and fault, ready to be rendered.
         """
-        target = target_of(request, self._gateway.settings.domains)
+        target = target_of(request, self._domains)
         try:
             return await self._serve(effective_headers(request), verified, request_id, target)
         except KmsError as error:
@@ -84,17 +88,21 @@ class S3Service:
         if answer.status in (200, 403):
             raise errors.not_adopted(bucket)
         if answer.status in (400, 405):
-            raise AwsError(
-                "InvalidBucketName", "The specified bucket is not valid.", 400, detail={"BucketName": bucket}
-            )
+            raise errors.invalid_bucket_name(bucket)
         raise errors.service_unavailable()
 
 
+def by_length(domains: Iterable[str]) -> tuple[str, ...]:
+    """Base domains as ``target_of`` wants them: in lower case, a domain before the one that it is part of."""
+    return tuple(sorted({domain.lower() for domain in domains}, key=len, reverse=True))
+
+
 def target_of(request: Request, domains: tuple[str, ...]) -> Target:
-    """What a request names, from its raw path and, in the virtual-hosted style, its Host.
+    """What a request names, from its raw path and, in the virtual-hosted style, its Host. ``domains``: see
+    ``by_length``.
 
     Raises:
-        AwsError: InvalidURI for what is not UTF-8, KeyTooLongError.
+        AwsError: InvalidURI for what is not UTF-8, InvalidBucketName, KeyTooLongError.
     """
     path = decode_percent(request.path)
     if not path.startswith("/"):
@@ -109,15 +117,20 @@ def target_of(request: Request, domains: tuple[str, ...]) -> Target:
         bucket.encode()
     except UnicodeEncodeError:
         raise errors.invalid_uri(request.path) from None
+    if (bucket or path != "/") and not _BUCKET_NAME.fullmatch(bucket):
+        raise errors.invalid_bucket_name(bucket)
     if size > _MAX_KEY_BYTES:
         raise errors.key_too_long(size)
     return Target(bucket, key)
 
 
 def _virtual_host_bucket(host: str, domains: tuple[str, ...]) -> str:
-    name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
+    name, _, port = host.rpartition(":")
+    name = (name if port.isdigit() else host).lower()
     for domain in domains:
-        if name.endswith("." + domain):
+        if name == domain:
+            return ""
+        if name.endswith(f".{domain}"):
             return name[: -len(domain) - 1]
     return ""
 

@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 from multidict import CIMultiDict
 
 from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer, Request, Response
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
@@ -21,7 +22,7 @@ from proxy.s3.operations.table import ROUTES
 from proxy.s3.state import StateUnavailable
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.server.endpoint import Endpoint
-from proxy.server.s3 import S3Service, target_of
+from proxy.server.s3 import S3Service, by_length, target_of
 from proxy.stream import Buffer
 from tests.fakes import FakeRandom
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT
@@ -95,6 +96,12 @@ def error_of(answer: Response) -> tuple[int, str, str]:
 async def test_health_needs_no_signature() -> None:
     answer = await endpoint_of(await make_world()).handle(Request("GET", "/-/health"))
     assert (answer.status, answer.body) == (200, b"ok\n")
+
+
+async def test_the_health_path_takes_no_object() -> None:
+    endpoint = endpoint_of(await make_world())
+    for request in (Request("PUT", "/-/health"), signed("PUT", "http://b.localhost/-/health", body=b"mine")):
+        assert (await endpoint.handle(request)).status in (400, 403)
 
 
 async def test_s3_answers_with_its_ids() -> None:
@@ -225,9 +232,12 @@ async def test_an_error_document_escapes_what_the_client_sent() -> None:
     assert answer.headers["Content-Length"] == str(len(answer.body if isinstance(answer.body, bytes) else b""))
 
 
+DOMAINS = by_length(["localhost", "S3.Example", "s3.localhost"])
+
+
 def test_what_a_path_names() -> None:
     def named(path: str, host: str = "127.0.0.1:9000") -> tuple[str, str]:
-        target = target_of(Request("GET", path, headers=CIMultiDict({"Host": host})), ("localhost", "s3.example"))
+        target = target_of(Request("GET", path, headers=CIMultiDict({"Host": host})), DOMAINS)
         return target.bucket, target.key
 
     assert named("/") == ("", "")
@@ -240,6 +250,9 @@ def test_what_a_path_names() -> None:
     assert named("/", "b.localhost") == ("b", "")
     assert named("/b/k", "localhost:9000") == ("b", "k")
     assert named("/b/k", "notlocalhost") == ("b", "k")
+    assert named("/k", "b.s3.localhost:9000") == ("b", "k")
+    assert named("/b/k", "s3.localhost") == ("b", "k")
+    assert named("/k", "B.LocalHost") == ("b", "k")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +267,21 @@ def test_what_a_path_names() -> None:
 async def test_what_is_no_key_is_refused(path: str, code: str) -> None:
     with pytest.raises(Exception, match=code):
         target_of(Request("GET", path, headers=CIMultiDict({"Host": "h"})), ())
+
+
+@pytest.mark.parametrize(
+    "path", ["//k", "//", "/../b/k", "/%2e%2e/b/k", "/./k", "/a%3Fb/k", "/a%0D%0AX:y/k", "/-/k", "/%C3%A9"]
+)
+async def test_what_could_name_another_path_at_the_store_is_no_bucket(path: str) -> None:
+    with pytest.raises(AwsError, match="InvalidBucketName"):
+        target_of(Request("GET", path, headers=CIMultiDict({"Host": "h"})), ())
+
+
+@pytest.mark.parametrize("host", ["a/b.localhost", "a?b.localhost", "..localhost", "a/b?.localhost:9000"])
+@pytest.mark.parametrize("path", ["/", "/k"])
+async def test_a_host_is_held_to_the_same_names(host: str, path: str) -> None:
+    with pytest.raises(AwsError, match="InvalidBucketName"):
+        target_of(Request("GET", path, headers=CIMultiDict({"Host": host})), DOMAINS)
 
 
 async def test_a_long_body_for_the_key_service_is_not_read_to_its_end() -> None:

@@ -23,6 +23,7 @@ from proxy.s3.accounts import canonical_id
 from proxy.s3.documents import read_document
 from proxy.s3.errors import (
     invalid_argument,
+    invalid_bucket_name,
     malformed_xml,
     not_adopted,
     not_implemented,
@@ -211,8 +212,7 @@ def _check_name(name: str) -> None:
         and not name.endswith(_RESERVED_SUFFIXES)
     )
     if not valid:
-        message = "The specified bucket is not valid."
-        raise AwsError("InvalidBucketName", message, 400, detail={"BucketName": name})
+        raise invalid_bucket_name(name)
 
 
 def _check_headers(call: Call) -> None:
