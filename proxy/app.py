@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -46,14 +47,24 @@ logger = logging.getLogger(__name__)
 AUDIT_KEY_LABEL: Final = b"audit log v1"
 
 STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
-    "s3": StoreProfile("s3"),
-    "minio": StoreProfile("minio", metadata_limit=2048),
+    # Nobody knows what it, or a server in front of it, makes of dot segments: "b/../c/k" must never become "c/k".
+    "s3": StoreProfile("s3", unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
+    "minio": StoreProfile(
+        "minio",
+        metadata_limit=2048,
+        # A key that ends in "/" is kept under its name with this suffix in place of the slash.
+        unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),
+        sub_resources_read_as_create=frozenset({"logging", "ownershipControls", "requestPayment", "website"}),
+    ),
     "seaweedfs": StoreProfile(
         "seaweedfs",
         drops_marker_bodies=True,
         deletes_filled_buckets=True,
+        conditional_deletes=True,
         metadata_limit=8192,
-        sub_resources_read_as_create=frozenset({"logging", "metrics"}),
+        # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
+        unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),
+        sub_resources_read_as_create=frozenset({"logging", "metrics", "notification", "website"}),
     ),
 }
 """What is known of each kind of store; found by running them."""
@@ -117,10 +128,11 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     await session_keys.refresh()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, config, principals)
     state = SqliteState(config.state.database)
-    upstream = _upstream(config)
+    upstream, short_reads = _upstream(config), _upstream(config)
     gateway = Gateway(
         keys=EmbeddedKeyProvider(keys),
         upstream=upstream,
+        short_reads=short_reads,
         buckets=state.buckets,
         uploads=state.uploads,
         objects=state.objects,
@@ -146,6 +158,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     upkeep.cancel()
     await server.stop(config.listen.drain_seconds)
     await upstream.aclose()
+    await short_reads.aclose()
     await state.aclose()
     if audit is not None:
         await audit.aclose()
@@ -256,6 +269,7 @@ def _settings(config: Config) -> Settings:
         store=STORE_PROFILES[config.upstream.store],
         upstream_region=config.upstream.region,
         domains=("localhost", *config.listen.domains),
+        any_region=config.listen.any_region,
         kms_over_plain_http=config.listen.allow_plaintext_kms,
         md5_etags=config.sse_s3.md5_etags,
     )

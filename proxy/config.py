@@ -67,6 +67,8 @@ class Listen:
     tls_certificate: Path | None = None
     """PEM, with the chain. Both this and ``tls_key``, or neither."""
     tls_key: Path | None = None
+    any_region: bool = True
+    """Whether a bucket is served to requests signed for another Region; AWS refuses them."""
     allow_plaintext_kms: bool = True
     """Whether SSE-KMS requests are answered over plain http; by default on a loopback address only."""
     drain_seconds: float = 30.0
@@ -255,6 +257,7 @@ def _listen(section: Section) -> Listen:
         domains=domains,
         tls_certificate=certificate,
         tls_key=key,
+        any_region=section.boolean("any_region", Listen.any_region),
         allow_plaintext_kms=section.boolean("allow_plaintext_kms", is_loopback(host)),
         drain_seconds=section.seconds("drain_seconds", Listen.drain_seconds),
     )

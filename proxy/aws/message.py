@@ -56,6 +56,11 @@ class Response:
     headers: Headers = field(default_factory=CIMultiDict)
     body: Body = b""
 
+    async def aclose(self) -> None:
+        """Gives up what is left of the body."""
+        if not isinstance(self.body, bytes):
+            await self.body.aclose()
+
 
 def decode_percent(text: str) -> str:
     """Percent-decoding to UTF-8, with ``surrogateescape`` for what is not; ``+`` is left alone."""

@@ -30,6 +30,10 @@ def no_such_bucket(bucket: str) -> AwsError:
     return AwsError("NoSuchBucket", "The specified bucket does not exist", 404, detail={"BucketName": bucket})
 
 
+def invalid_bucket_name(bucket: str) -> AwsError:
+    return AwsError("InvalidBucketName", "The specified bucket is not valid.", 400, detail={"BucketName": bucket})
+
+
 def no_such_key(key: str) -> AwsError:
     return AwsError("NoSuchKey", "The specified key does not exist.", 404, detail={"Key": key})
 
@@ -61,6 +65,11 @@ def key_too_long(size: int) -> AwsError:
     return AwsError(
         "KeyTooLongError", "Your key is too long", 400, detail={"Size": str(size), "MaxSizeAllowed": "1024"}
     )
+
+
+def unfit_key(key: str) -> AwsError:
+    """Not AWS's: there is no key that S3 cannot hold."""
+    return invalid_argument("The store behind this endpoint cannot keep an object under this key.", "Key", key)
 
 
 def invalid_uri(uri: str) -> AwsError:

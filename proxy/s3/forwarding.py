@@ -20,6 +20,7 @@ from proxy.aws.xml_codec import XmlError, read_elements
 from proxy.s3.errors import (
     access_denied,
     internal_error,
+    invalid_argument,
     method_not_allowed,
     no_such_bucket,
     no_such_key,
@@ -67,11 +68,17 @@ def upstream_request(
     body: bytes = b"",
 ) -> Request:
     """A request to the store: ``query`` and ``headers`` as given, and of the received request the parameters and
-    headers named, where they are there. A sub-resource is a parameter with the value ``""``."""
+    headers named, where they are there. A sub-resource is a parameter with the value ``""``.
+
+    Raises:
+        AwsError: InvalidArgument for an empty version id, which stores take for none.
+    """
     items = list((query or {}).items())
     sent: CIMultiDict[str] = CIMultiDict(headers or {})
     if received is not None:
-        items += [(name, value) for name in query_names if (value := received.parameter(name)) is not None]
+        items += [(name, value) for name in query_names if (value := received.parameter(name))]
+        if "versionId" in query_names and received.parameter("versionId") == "":
+            raise invalid_argument("Version id cannot be the empty string", "versionId", "")
         for name in header_names:
             if name in received.headers:
                 sent[name] = received.headers[name]
@@ -101,14 +108,8 @@ async def read_answer(answer: Response) -> bytes:
     try:
         return await read_all(answer.body, MAX_ANSWER)
     except ValueError:
-        await discard(answer)
+        await answer.aclose()
         raise UpstreamError("the store's answer is too long") from None
-
-
-async def discard(answer: Response) -> None:
-    """Gives up what is left of an answer."""
-    if not isinstance(answer.body, bytes):
-        await answer.body.aclose()
 
 
 async def expect(answer: Response, target: Target, *statuses: int) -> bytes:

@@ -1,5 +1,6 @@
 """The gateway's ports and settings in one value, and what an operation is told of the call it serves."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,8 +28,14 @@ class StoreProfile:
     """Honours If-Match on DELETE and ETag in DeleteObjects; elsewhere such a request is refused, lest it delete."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
+    unfit_keys: re.Pattern[str] | None = None
+    """Matches, anywhere in them, keys that the store would keep under another name or hide from listings."""
     sub_resources_read_as_create: frozenset[str] = frozenset()
     """Sub-resources of a bucket whose PUT the store takes for CreateBucket; they must never be sent."""
+
+    def fits(self, key: str) -> bool:
+        """Whether the store keeps an object under exactly this key, as far as is known; it may still refuse it."""
+        return self.unfit_keys is None or self.unfit_keys.search(key) is None
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Settings:
     upstream_region: str = "us-east-1"
     domains: tuple[str, ...] = ()
     """Base domains of virtual-hosted-style requests."""
+    any_region: bool = True
+    """Whether a bucket is served to requests signed for another Region than its own."""
     kms_over_plain_http: bool = True
     """Whether SSE-KMS is served to clients without TLS."""
     md5_etags: bool = True
@@ -51,6 +60,9 @@ class Gateway:
 
     keys: KeyProvider
     upstream: Upstream
+    short_reads: Upstream
+    """The same store over connections of its own, for what has to be read while another answer is held: requests that
+    wait for each other's connections would otherwise bring everything to a stand."""
     buckets: BucketRegistry
     uploads: UploadRegistry
     objects: ObjectIndex

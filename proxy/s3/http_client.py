@@ -161,7 +161,6 @@ class Connection(asyncio.Protocol):
             return
         error = task.exception()
         if error is not None and not self._answer.done():
-            self.abort()
             self._answer.set_exception(error)
 
     async def _drain(self) -> None:
@@ -177,8 +176,7 @@ class Connection(asyncio.Protocol):
     # The answer, as the parser tells it.
 
     def on_message_begin(self) -> None:
-        if self._complete:
-            self._reusable = False
+        self._refuse_more()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.add(_field_name(name), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))
@@ -205,12 +203,16 @@ class Connection(asyncio.Protocol):
             self._until_close = True
 
     def on_body(self, data: bytes) -> None:
-        if self._complete:
-            self._reusable = False
-        elif self._body is None:
+        self._refuse_more()
+        if self._body is None:
             self._pieces.append(data)
         else:
             self._body.feed(data)
+
+    def _refuse_more(self) -> None:
+        """Stops the parser behind the answer's end, before what nobody asked for gets mixed into the answer."""
+        if self._complete:
+            raise UpstreamError("more than the answer")
 
     def on_message_complete(self) -> None:
         if self._status:

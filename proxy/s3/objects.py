@@ -22,7 +22,7 @@ from proxy.s3 import part_walk
 from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.state import BucketRecord, ObjectRecord
-from proxy.s3.store_reads import discard, read_stored
+from proxy.s3.store_reads import read_stored
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +118,9 @@ async def _multipart(
 ) -> StoredObject:
     if record is not None and record.parts:
         sizes = parts.decode(record.parts).sizes
-        if sum(map(ranges.part_stored_size, sizes)) == stored_size:
-            return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
-        logger.warning("the table of parts of %s is not of the object in the store", target.arn)
+        if sum(map(ranges.part_stored_size, sizes)) != stored_size:
+            raise EnvelopeError("the object in the store is longer or shorter than its parts")
+        return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
     walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version)
     sizes = [part.size for part in walked]
     now = gateway.clock()
@@ -210,7 +210,7 @@ async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRec
     """
     target = Target(bucket.name, key)
     answer = await gateway.upstream.send(Request("HEAD", target.path))
-    await discard(answer)
+    await answer.aclose()
     if answer.status != 200:
         return None
     records = (await gateway.objects.find(bucket.name, [key])).get(key, [])

@@ -91,6 +91,9 @@ class RouteTable:
         for candidates in rows.values():
             candidates.sort(key=lambda row: len(row.query) + len(row.headers), reverse=True)
         self._rows = dict(rows)
+        # Most requests have none of the parameters that any row asks for; they need not be held against those rows.
+        self._bare = {key: [row for row in found if not row.query] for key, found in rows.items()}
+        self._named = {key: frozenset().union(*(row.query for row in found)) for key, found in rows.items()}
 
     def find(self, request: Request, target: Target) -> Operation:
         """The operation that the request asks for.
@@ -101,7 +104,9 @@ class RouteTable:
         names = frozenset(
             item for name, value in request.parameters for item in ((name, f"{name}={value}") if value else (name,))
         )
-        for row in self._rows.get((request.method, Level.of(target)), ()):
+        kind = (request.method, Level.of(target))
+        asked = not names.isdisjoint(self._named.get(kind, ()))
+        for row in (self._rows if asked else self._bare).get(kind, ()):
             if row.matches(names, request):
                 return row
         raise not_implemented()

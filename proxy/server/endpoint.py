@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 access_log = logging.getLogger("proxy.access")
 
 HEALTH_PATH = "/-/health"
+"""Answered to anonymous reads, which S3 has no use for here; with a signature it is a key like any other."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Endpoint:
     """This process's name; S3's ``x-amz-id-2`` tells it, in base64."""
 
     async def handle(self, request: Request) -> Response:
-        if request.path == HEALTH_PATH:
+        if request.path == HEALTH_PATH and request.method in ("GET", "HEAD") and sigv4.is_anonymous(request):
             return Response(200, CIMultiDict({"Content-Type": "text/plain"}), b"ok\n")
         service = claimed_service(request)
         request_id = self._request_id(service)

@@ -88,9 +88,16 @@ class HttpServer:
             self._sweeper = asyncio.create_task(self._site.sweep())
         loop = asyncio.get_running_loop()
         handshake = self._limits.head_seconds if ssl_context is not None else None
+        # A client that leaves a connection idle does not see, and so does not answer, that it is being closed.
+        goodbye = self._limits.linger_seconds if ssl_context is not None else None
         if sock is not None:
             listener = await loop.create_server(
-                self._site, sock=sock, ssl=ssl_context, backlog=_BACKLOG, ssl_handshake_timeout=handshake
+                self._site,
+                sock=sock,
+                ssl=ssl_context,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=goodbye,
             )
         else:
             listener = await loop.create_server(
@@ -101,6 +108,7 @@ class HttpServer:
                 backlog=_BACKLOG,
                 reuse_port=reuse_port or None,
                 ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=goodbye,
             )
         self._listeners.append(listener)
         return cast("int", listener.sockets[0].getsockname()[1])

@@ -138,12 +138,10 @@ class Exchange:
     def request(self) -> Request:
         message, payload = self._message, self._payload
         path, query, headers = origin_form(message.path, message.headers)
-        body: Body
-        if payload.is_eof():
-            body = payload.read_nowait()
-        else:
-            self._expects = expects_continue(message.version, headers) and not payload.total_bytes
-            body = _ReceivedBody(self)
+        # Also where there is no body to wait for: AWS sends the 100 then, too, and the aws CLI takes whatever comes in
+        # its place for the head of its next answer on the same connection.
+        self._expects = expects_continue(message.version, headers) and not payload.total_bytes
+        body: Body = payload.read_nowait() if payload.is_eof() and not self._expects else _ReceivedBody(self)
         return Request(message.method, path, query, headers, body, self._connection.peer)
 
     async def read(self) -> bytes:
@@ -185,7 +183,7 @@ class Exchange:
         length is unknown, or the client waits for a 100 (Continue) that it does not get."""
         payload = self._payload
         if payload.is_eof():
-            return False
+            return self._expects
         length = self._message.headers.get("Content-Length")
         return self._expects or length is None or int(length) - payload.total_bytes > self._connection.limits.discard
 

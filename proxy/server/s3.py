@@ -1,7 +1,8 @@
 """S3 over HTTP: from an authenticated request to the operation it asks for, and from errors to error documents."""
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from xml.sax.saxutils import escape
 
 from multidict import CIMultiDict
@@ -15,13 +16,15 @@ from proxy.s3 import authorization, errors
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
-from proxy.s3.state import BucketRecord
+from proxy.s3.state import BucketRecord, StateUnavailable
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import BodyCutShort
 
 logger = logging.getLogger(__name__)
 
 _MAX_KEY_BYTES = 1024
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""Wider than AWS's rules, for old buckets that are adopted; nothing in it can change what a path names."""
 
 
 class S3Service:
@@ -30,6 +33,7 @@ class S3Service:
     def __init__(self, gateway: Gateway, routes: RouteTable) -> None:
         self._gateway = gateway
         self._routes = routes
+        self._domains = by_length(gateway.settings.domains)
 
     async def handle(self, request: Request, verified: Verified, request_id: str) -> Response:
         """The operation's answer.
@@ -37,7 +41,7 @@ class S3Service:
         Raises:
             AwsError: every refusal and fault, ready to be rendered.
         """
-        target = target_of(request, self._gateway.settings.domains)
+        target = target_of(request, self._domains)
         try:
             return await self._serve(effective_headers(request), verified, request_id, target)
         except KmsError as error:
@@ -45,6 +49,9 @@ class S3Service:
         except EnvelopeError as error:
             logger.error("%s %s/%s does not verify: %s", request_id, target.bucket, target.key, error)
             raise errors.damaged_object(target.key) from error
+        except StateUnavailable as error:
+            logger.error("%s the gateway's state cannot be used: %s", request_id, error)
+            raise errors.service_unavailable() from error
         except UpstreamError as error:
             logger.error("%s the store did not answer: %s", request_id, error)
             raise errors.service_unavailable() from error
@@ -54,7 +61,11 @@ class S3Service:
 
     async def _serve(self, request: Request, verified: Verified, request_id: str, target: Target) -> Response:
         operation = self._routes.find(request, target)
+        if not self._gateway.settings.store.fits(target.key):
+            raise errors.no_such_key(target.key) if request.method in ("GET", "HEAD") else errors.unfit_key(target.key)
         bucket = await self._bucket(target, operation)
+        if bucket is not None and not self._gateway.settings.any_region:
+            _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
         authorization.check_owner(call)
         if operation.action:
@@ -72,24 +83,27 @@ class S3Service:
     async def _refuse_unknown(self, bucket: str) -> None:
         """A bucket without a record does not exist, or has never been adopted; what it must not do is be served."""
         answer = await self._gateway.upstream.send(Request("HEAD", Target(bucket).path))
-        if not isinstance(answer.body, bytes):
-            await answer.body.aclose()
+        await answer.aclose()
         if answer.status == 404:
             raise errors.no_such_bucket(bucket)
         if answer.status in (200, 403):
             raise errors.not_adopted(bucket)
         if answer.status in (400, 405):
-            raise AwsError(
-                "InvalidBucketName", "The specified bucket is not valid.", 400, detail={"BucketName": bucket}
-            )
+            raise errors.invalid_bucket_name(bucket)
         raise errors.service_unavailable()
 
 
+def by_length(domains: Iterable[str]) -> tuple[str, ...]:
+    """Base domains as ``target_of`` wants them: in lower case, a domain before the one that it is part of."""
+    return tuple(sorted({domain.lower() for domain in domains}, key=len, reverse=True))
+
+
 def target_of(request: Request, domains: tuple[str, ...]) -> Target:
-    """What a request names, from its raw path and, in the virtual-hosted style, its Host.
+    """What a request names, from its raw path and, in the virtual-hosted style, its Host. ``domains``: see
+    ``by_length``.
 
     Raises:
-        AwsError: InvalidURI for what is not UTF-8, KeyTooLongError.
+        AwsError: InvalidURI for what is not UTF-8, InvalidBucketName, KeyTooLongError.
     """
     path = decode_percent(request.path)
     if not path.startswith("/"):
@@ -104,17 +118,28 @@ def target_of(request: Request, domains: tuple[str, ...]) -> Target:
         bucket.encode()
     except UnicodeEncodeError:
         raise errors.invalid_uri(request.path) from None
+    if (bucket or path != "/") and not _BUCKET_NAME.fullmatch(bucket):
+        raise errors.invalid_bucket_name(bucket)
     if size > _MAX_KEY_BYTES:
         raise errors.key_too_long(size)
     return Target(bucket, key)
 
 
 def _virtual_host_bucket(host: str, domains: tuple[str, ...]) -> str:
-    name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
+    name, _, port = host.rpartition(":")
+    name = (name if port.isdigit() else host).lower()
     for domain in domains:
-        if name.endswith("." + domain):
+        if name == domain:
+            return ""
+        if name.endswith(f".{domain}"):
             return name[: -len(domain) - 1]
     return ""
+
+
+def _refuse_other_region(asked: str, region: str) -> None:
+    if asked != region:
+        message = f"The authorization header is malformed; the region '{asked}' is wrong; expecting '{region}'"
+        raise AwsError("AuthorizationHeaderMalformed", message, 400, detail={"Region": region})
 
 
 def render_error(error: AwsError, request_id: str, host_id: str, resource: str) -> Response:

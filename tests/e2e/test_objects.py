@@ -4,7 +4,6 @@ import gzip
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -31,20 +30,14 @@ def test_headers_and_metadata_come_back_as_they_were_sent(endpoint: Endpoint, ss
         "ContentLanguage": "de, en",
         "ContentType": "text/plain; charset=utf-8",
         "Expires": expires,
-        "Metadata": {"colour": "blue", "with-dash": "a, b;  c", "empty": ""},
-        "WebsiteRedirectLocation": "/elsewhere",
     }
-    client.put_object(Bucket=bucket, Key=key, Body=b"hello", **headers, **sse)
+    metadata = {"colour": "blue", "with-dash": "a, b;  c", "empty": ""}
+    client.put_object(Bucket=bucket, Key=key, Body=b"hello", Metadata=metadata, **headers, **sse)
     for answer in (client.get_object(Bucket=bucket, Key=key), client.head_object(Bucket=bucket, Key=key)):
         for name, value in headers.items():
-            if name != "Metadata":
-                assert answer[name] == value, name
-        assert {name: answer["Metadata"].get(name, "") for name in ("colour", "with-dash", "empty")} == {
-            "colour": "blue",
-            "with-dash": "a, b; c",
-            "empty": "",
-        }
-        assert set(answer["Metadata"]) <= {"colour", "with-dash", "empty"}
+            assert answer[name] == value, name
+        kept = {name: value for name, value in metadata.items() if value or endpoint.store.name != "seaweedfs"}
+        assert answer["Metadata"] == kept  # SeaweedFS drops what is empty
         assert abs(answer["LastModified"] - datetime.now(UTC)) < timedelta(minutes=1)
         assert answer["AcceptRanges"] == "bytes"
 
@@ -194,9 +187,7 @@ def test_conditional_reads(endpoint: Endpoint, kind: str) -> None:
     client = s3(endpoint)
     bucket, key, etag = made(endpoint, kind)
     other = '"0123456789abcdef0123456789abcdef"'
-    calls: list[Any] = [client.get_object, client.head_object]
-    for call in calls:
-        head = call is client.head_object
+    for head, call in ((False, client.get_object), (True, client.head_object)):
         for right in (etag, etag.strip('"'), f"{other}, {etag}", "*"):
             assert call(Bucket=bucket, Key=key, IfMatch=right)["ETag"] == etag
         for wrong in (other, f'{etag[:-1]}-0"'):

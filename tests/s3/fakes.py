@@ -181,9 +181,11 @@ class NoKeys:
 def make_gateway(upstream: FakeUpstream | None = None, **profile: Any) -> Gateway:
     state = MemoryState()
     keys: KeyProvider = NoKeys()
+    store = upstream or FakeUpstream()
     return Gateway(
         keys=keys,
-        upstream=upstream or FakeUpstream(),
+        upstream=store,
+        short_reads=store,
         buckets=state.buckets,
         uploads=state.uploads,
         objects=state.objects,

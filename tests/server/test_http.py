@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import struct
@@ -298,6 +299,11 @@ async def test_what_is_no_request_is_refused(case: str) -> None:
     assert b"aaaa" not in body
 
 
+async def test_a_long_head_is_refused_also_when_it_comes_in_one_piece() -> None:
+    async with serving(ok) as port:
+        assert (await ask(port, BAD["a long head"][0]))[0] == 431
+
+
 async def test_http_0_9_is_refused() -> None:
     async with serving(ok) as port:
         assert (await ask(port, b"GET /\r\n\r\n"))[0] == 505
@@ -455,7 +461,7 @@ async def test_a_body_whose_framing_breaks_is_an_error() -> None:
             await read_all(request.body, 100)
         return Response(400, CIMultiDict(), b"cut")
 
-    async with serving(handler) as port, client(port) as c:
+    async with serving(handler, Limits(linger_seconds=0.1)) as port, client(port) as c:
         c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n")
         await c.writer.drain()
         await asyncio.sleep(0.02)
@@ -496,6 +502,25 @@ async def test_continue_is_sent_at_the_first_read() -> None:
             assert (await c.answer())[2] == b"5"
 
 
+async def test_continue_is_sent_before_an_empty_body_too() -> None:
+    """As AWS does. The aws CLI waits for it, and would take what comes in its place for the next answer's head."""
+    async with serving(size) as port, client(port) as c:
+        for _ in range(2):
+            c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+            async with asyncio.timeout(2):
+                assert await c.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert (await c.answer())[2] == b"0"
+
+
+async def test_continue_is_not_sent_to_a_client_that_has_begun() -> None:
+    async with serving(size) as port, client(port) as c:
+        c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n12")
+        await asyncio.sleep(0.02)
+        c.send(b"345")
+        status, _, body = await c.answer()
+        assert (status, body) == (200, b"5")
+
+
 async def test_a_body_that_is_not_asked_for_ends_the_connection() -> None:
     async with serving(ok) as port, client(port) as c:
         c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -509,13 +534,25 @@ async def test_a_body_that_is_not_asked_for_ends_the_connection() -> None:
     "data",
     [
         b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n12345",
-        b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
         b"PUT / HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n12345",
     ],
 )
 async def test_continue_is_not_sent_where_it_is_of_no_use(data: bytes) -> None:
     async with serving(size) as port:
         assert (await ask(port, data))[0] == 200
+
+
+async def test_continue_is_sent_before_an_empty_body_is_read_too() -> None:
+    """As AWS does it: the aws CLI spoils the connection where a final answer comes in its place."""
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+    async with serving(size) as port, client(port) as c:
+        c.send(head)
+        assert (await c.answer())[0] == 100
+        assert (await c.answer())[0] == 200
+    async with serving(ok) as port, client(port) as c:
+        c.send(head)
+        status, fields, _ = await c.answer()
+        assert (status, fields["Connection"]) == (200, "close")
 
 
 async def test_the_connection_outlives_a_small_unread_body() -> None:
@@ -709,7 +746,7 @@ async def test_the_last_piece_waits_for_the_end_of_the_stream() -> None:
         Response(200, CIMultiDict({"Content-Length": "3"}), Stream(b"1234")),
         Response(200, CIMultiDict({"X-A": "b\r\nX-Injected: c"}), Stream(b"ok")),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 async def test_an_answer_that_can_t_be_sent_is_an_internal_error(response: Response) -> None:
     async def handler(request: Request) -> Response:

@@ -32,21 +32,29 @@ def load(path: Path) -> bytes:
         RootKeyUnusable: there is no such file, group or others may use it, or it holds something else.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        text = _read_private(path)
     except OSError as error:
         raise RootKeyUnusable(f"the root key file {path} cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
+        return parse(text.decode("ascii"))
+    except (UnicodeDecodeError, RootKeyUnusable):
+        raise RootKeyUnusable(f"the root key file {path} does not hold 32 bytes in base64") from None
+
+
+def _read_private(path: Path) -> bytes:
+    """What a regular file holds that only its owner may use; looked at and read through one descriptor."""
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise RootKeyUnusable(f"the root key file {path} is not a regular file")
         if status.st_mode & _OTHERS:
             mode = stat.S_IMODE(status.st_mode)
             raise RootKeyUnusable(f"the root key file {path} has mode {mode:04o}; run: chmod 600 {path}")
-        text = file.read(_MAX_FILE)
-    try:
-        return parse(text.decode("ascii"))
-    except (UnicodeDecodeError, RootKeyUnusable):
-        raise RootKeyUnusable(f"the root key file {path} does not hold 32 bytes in base64") from None
+        return os.read(descriptor, _MAX_FILE)
+    finally:
+        os.close(descriptor)
 
 
 def create(path: Path, random: Callable[[int], bytes]) -> bytes:

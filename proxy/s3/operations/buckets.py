@@ -23,12 +23,13 @@ from proxy.s3.accounts import canonical_id
 from proxy.s3.documents import read_document
 from proxy.s3.errors import (
     invalid_argument,
+    invalid_bucket_name,
     malformed_xml,
     not_adopted,
     not_implemented,
     service_unavailable,
 )
-from proxy.s3.forwarding import discard, error_of, expect, read_answer, upstream_request
+from proxy.s3.forwarding import error_of, expect, read_answer, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.listing import read_page
 from proxy.s3.operation import Level, operation
@@ -170,7 +171,7 @@ def _has_versions(document: bytes) -> bool:
 async def _exists_upstream(gateway: Gateway, target: Target) -> bool:
     """Raises BucketAlreadyExists where the name is another account's at the store."""
     answer = await gateway.upstream.send(upstream_request("HEAD", target))
-    await discard(answer)
+    await answer.aclose()
     if answer.status == 403:
         raise _already_exists(target.bucket)
     if answer.status not in (200, 404):
@@ -211,8 +212,7 @@ def _check_name(name: str) -> None:
         and not name.endswith(_RESERVED_SUFFIXES)
     )
     if not valid:
-        message = "The specified bucket is not valid."
-        raise AwsError("InvalidBucketName", message, 400, detail={"BucketName": name})
+        raise invalid_bucket_name(name)
 
 
 def _check_headers(call: Call) -> None:

@@ -17,12 +17,11 @@ from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
 from proxy.s3 import multipart, preconditions, sse
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_request, malformed_xml
+from proxy.s3.errors import invalid_request, malformed_xml, no_such_upload
 from proxy.s3.forwarding import content_md5, error_of, expect
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import ObjectRecord, PartRecord, UploadRecord
-from proxy.s3.store_reads import discard
 
 MIN_PART: Final = 5 * 1024 * 1024
 """Plaintext bytes of every part but the last."""
@@ -55,11 +54,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     )
     encoded = envelope_parts.encode(table, unlocked.header, data_key)
     record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, begun)
-    await gateway.objects.put(record)
-    answered, version_id = await _complete(gateway, call, table.object_id, chosen, conditions)
-    await gateway.objects.put(replace(record, upstream_etag=answered, etag=answered))
-    if version_id is None and any(row.written < begun for row in records):
-        await gateway.objects.forget(target.bucket, target.key, before=begun)
+    answered, version_id = await _on_record(gateway, call, record, records, chosen, conditions)
     await gateway.uploads.remove(upload.upload_id)
     found = CIMultiDict(sse.response_headers(unlocked.header))
     found["Content-Type"] = "application/xml"
@@ -74,6 +69,33 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
         "ChecksumType": checksum_type if shown else None,
     }
     return Response(200, found, xml_codec.render("CompleteMultipartUploadResult", members))
+
+
+async def _on_record(
+    gateway: Gateway,
+    call: Call,
+    record: ObjectRecord,
+    records: Sequence[ObjectRecord],
+    chosen: Sequence[PartRecord],
+    conditions: Mapping[str, str],
+) -> tuple[str, str | None]:
+    """Has the store make the object with its table of parts on record from before it can be seen. ``records`` are
+    those that the key had."""
+    previous = next((row for row in records if row.object_id == record.object_id), None)
+    await gateway.objects.put(record)
+    try:
+        etag, version_id = await _complete(gateway, call, record.object_id, chosen, conditions)
+        if previous is not None and previous.upstream_etag == etag and previous.parts != record.parts:
+            raise no_such_upload(multipart.upload_id(call))
+    except AwsError:
+        if previous is not None:
+            # The object may have been made by an earlier request for other parts: then that table is the right one.
+            await gateway.objects.put(previous)
+        raise
+    await gateway.objects.put(replace(record, upstream_etag=etag, etag=etag))
+    if version_id is None and any(row.written < record.written for row in records):
+        await gateway.objects.forget(record.bucket, record.key, before=record.written)
+    return etag, version_id
 
 
 async def _complete(
@@ -107,7 +129,7 @@ async def _complete(
 async def _completed_before(gateway: Gateway, call: Call, object_id: bytes, error: AwsError) -> tuple[str, str | None]:
     """The object, if the store made it at an earlier request whose answer was lost: completing is idempotent."""
     answer = await gateway.upstream.send(Request("HEAD", call.target.path))
-    await discard(answer)
+    await answer.aclose()
     header = envelope_header.decode(answer.headers) if answer.status == 200 else None
     if header is None or header.object_id != object_id:
         raise error

@@ -15,7 +15,7 @@ from proxy.aws.message import Response
 from proxy.s3 import authorization
 from proxy.s3 import etag as etags
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented
+from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Level, operation
@@ -68,6 +68,9 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     """Deletes up to 1,000 objects; each has its own outcome in the answer, and is authorized for itself."""
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
+    for deletion in deletions:
+        if not gateway.settings.store.fits(deletion.key):
+            raise unfit_key(deletion.key)
     allowed, refused = _authorized(gateway, call, deletions)
     deleted, failed = await _delete(gateway, call, allowed) if allowed else ([], [])
     content = {"Deleted": [] if quiet else deleted, "Error": [*refused, *failed]}

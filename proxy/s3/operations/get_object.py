@@ -28,7 +28,7 @@ from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import discard
+from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body, pump, started, transformed
 
@@ -57,6 +57,15 @@ async def get_object(gateway: Gateway, call: Call) -> Response:
     sse.refuse_on_read(call.request.headers)
     query = upstream_query(call)
     wanted = byte_range.parse(call.request.headers.get("Range"))
+    return await of_one_object(lambda: _get(gateway, call, query, wanted))
+
+
+async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | None) -> Response:
+    """The answer, of one and the same object.
+
+    Raises:
+        ObjectReplaced: there is another one by now.
+    """
     records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
     conditions = preconditions.for_read(call, records)
     ask = _first_plan(wanted, records)
@@ -68,13 +77,13 @@ async def get_object(gateway: Gateway, call: Call) -> Response:
         try:
             outcome = await _use(gateway, call, answer, wanted, records)
         except BaseException:
-            await discard(answer)
+            await answer.aclose()
             raise
         if isinstance(outcome, Response):
             return outcome
-        await discard(answer)
+        await answer.aclose()
         ask = outcome
-    raise UpstreamError("the store's answers do not fit what was asked for")
+    raise ObjectReplaced("the store's answers do not fit what was asked for")
 
 
 async def _use(
@@ -82,7 +91,7 @@ async def _use(
 ) -> Response | str:
     """The answer to the client, made of the store's; or the Range to ask of the store next."""
     if answer.status == 304:
-        await discard(answer)
+        await answer.aclose()
         return not_modified(answer, records)
     if answer.status == 416 and wanted is not None:
         return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))

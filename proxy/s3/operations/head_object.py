@@ -13,17 +13,21 @@ from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import discard
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.store_reads import of_one_object
+from proxy.s3.upstream import Upstream, UpstreamError
 
 
 @operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")
 async def head_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
+    return await of_one_object(lambda: _answer(gateway, call))
+
+
+async def _answer(gateway: Gateway, call: Call) -> Response:
     records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
     conditions = preconditions.for_read(call, records)
-    answer = await _head(gateway, call, upstream_query(call), conditions)
+    answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
         return not_modified(answer, records)
     stored = await _described(gateway, call, answer, records)
@@ -46,18 +50,18 @@ async def head_object(gateway: Gateway, call: Call) -> Response:
 
 
 async def look_up(gateway: Gateway, call: Call, query: str, records: Sequence[ObjectRecord]) -> StoredObject:
-    """The object that is in the store now.
+    """The object that is in the store now, for a reader that holds another answer.
 
     Raises:
         AwsError: the store's refusal, such as NoSuchKey.
     """
-    answer = await _head(gateway, call, query, CIMultiDict())
+    answer = await _head(gateway.short_reads, call, query, CIMultiDict())
     return await _described(gateway, call, answer, records)
 
 
-async def _head(gateway: Gateway, call: Call, query: str, conditions: CIMultiDict[str]) -> Response:
-    answer = await gateway.upstream.send(Request("HEAD", call.target.path, query, conditions))
-    await discard(answer)
+async def _head(store: Upstream, call: Call, query: str, conditions: CIMultiDict[str]) -> Response:
+    answer = await store.send(Request("HEAD", call.target.path, query, conditions))
+    await answer.aclose()
     return answer
 
 

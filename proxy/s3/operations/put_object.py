@@ -26,7 +26,6 @@ from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.payload import Payload, PayloadVerifier
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import discard
 from proxy.stream import Body, Pipeline, pump, transformed
 
 MAX_OBJECT: Final = 5 * 1024**3
@@ -60,7 +59,7 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
         answer = await gateway.upstream.send(Request("PUT", target.path, headers=headers, body=body))
     if answer.status != 200:
         raise await store_error(answer, call)
-    await discard(answer)
+    await answer.aclose()
     upstream_etag = answer.headers["ETag"]
     if record is not None:
         shown = f'"{verifier.md5.hex()}"' if with_md5 else None

@@ -1,0 +1,176 @@
+"""A store of objects in memory behind the Upstream port, and a gateway over it with the real key service."""
+
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+
+from multidict import CIMultiDict
+
+from proxy.aws import xml_codec
+from proxy.aws.message import Request, Response, decode_percent
+from proxy.kms.providers.embedded import EmbeddedKeyProvider
+from proxy.kms.root_keys.file import LocalRootKey
+from proxy.kms.service import KeyService
+from proxy.kms.stores.memory import MemoryKeyStore
+from proxy.s3.gateway import Call, Gateway, Settings, StoreProfile, Target
+from proxy.s3.memory import MemoryBudget
+from proxy.s3.operation import Operation
+from proxy.s3.state import BucketRecord, EncryptionRule
+from proxy.s3.stores.memory import MemoryState
+from proxy.stream import Buffer, read_all
+from tests.fakes import FakeClock, FakeRandom
+from tests.s3.fakes import ACCOUNT, make_call, store_error
+
+PIECE = 50_000
+"""How many bytes at a time the store gives a body out."""
+
+
+@dataclass
+class StoredObject:
+    body: bytes
+    headers: dict[str, str]
+    etag: str = ""
+
+    def __post_init__(self) -> None:
+        self.etag = self.etag or f'"{hashlib.md5(self.body).hexdigest()}"'
+
+
+@dataclass
+class ObjectStore:
+    """Objects by path, uploads by id. ``sent`` is what was asked, bodies left out."""
+
+    objects: dict[str, StoredObject] = field(default_factory=dict)
+    uploads: dict[str, tuple[dict[str, str], dict[int, StoredObject]]] = field(default_factory=dict)
+    sent: list[Request] = field(default_factory=list)
+
+    async def send(self, request: Request) -> Response:
+        body = await read_all(request.body, 2**30)
+        self.sent.append(replace(request, body=b""))
+        path = decode_percent(request.path)
+        match request.method, request.parameter("uploadId"), request.query:
+            case "POST", _, "uploads":
+                upload_id = f"upload-{len(self.uploads)}"
+                self.uploads[upload_id] = (kept(request), {})
+                document = {"Bucket": "b", "Key": "k", "UploadId": upload_id}
+                return Response(200, body=xml_codec.render("InitiateMultipartUploadResult", document))
+            case "PUT", str(upload_id), _:
+                part = StoredObject(body, {})
+                self.uploads[upload_id][1][int(request.parameter("partNumber") or "")] = part
+                return Response(200, CIMultiDict({"ETag": part.etag}))
+            case "POST", str(upload_id), _:
+                return self._complete(path, upload_id, body)
+            case "PUT", None, _:
+                return self._put(path, request, body)
+        return self._read(path, request)
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+    def _put(self, path: str, request: Request, body: bytes) -> Response:
+        if request.headers.get("If-None-Match") == "*" and path in self.objects:
+            return store_error(412, "PreconditionFailed")
+        assert request.headers["Content-Length"] == str(len(body))
+        self.objects[path] = StoredObject(body, kept(request))
+        return Response(200, CIMultiDict({"ETag": self.objects[path].etag}))
+
+    def _complete(self, path: str, upload_id: str, body: bytes) -> Response:
+        if upload_id not in self.uploads:
+            return store_error(404, "NoSuchUpload")
+        headers, parts = self.uploads.pop(upload_id)
+        named = xml_codec.parse(body, "CompleteMultipartUpload", lists=["Part"])["Part"]
+        chosen = [parts[int(row["PartNumber"])] for row in named]
+        assert [row["ETag"] for row in named] == [part.etag for part in chosen]
+        whole = b"".join(part.body for part in chosen)
+        etag = f'"{hashlib.md5(whole).hexdigest()}-{len(chosen)}"'
+        self.objects[path] = StoredObject(whole, headers, etag)
+        return Response(200, body=xml_codec.render("CompleteMultipartUploadResult", {"ETag": etag}))
+
+    def _read(self, path: str, request: Request) -> Response:
+        found = self.objects.get(path)
+        if found is None:
+            return store_error(404, "NoSuchKey") if request.method == "GET" else Response(404)
+        headers = CIMultiDict({**found.headers, "ETag": found.etag, "Last-Modified": "Mon, 23 Nov 2026 06:00:00 GMT"})
+        if request.headers.get("If-Match", found.etag) != found.etag:
+            return store_error(412, "PreconditionFailed")
+        if request.headers.get("If-None-Match") == found.etag:
+            return Response(304, headers)
+        start, end, status = 0, len(found.body) - 1, 200
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
+        if wanted is not None:
+            status = 206
+            if wanted[1]:
+                start, end = int(wanted[1]), min(int(wanted[2] or end), end)
+            else:
+                start = max(len(found.body) - int(wanted[2]), 0)
+            if start >= len(found.body):
+                return store_error(416, "InvalidRange")
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(found.body)}"
+        headers["Content-Length"] = str(end + 1 - start)
+        if request.method == "HEAD":
+            return Response(200, headers)
+        return Response(status, headers, pieces(found.body[start : end + 1]))
+
+
+def kept(request: Request) -> dict[str, str]:
+    """What a store keeps of the head of a PUT."""
+    return {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower().startswith("x-amz-meta-") or name in ("Content-Type", "Content-Encoding")
+    }
+
+
+async def pieces(body: bytes) -> AsyncGenerator[Buffer, None]:
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
+
+
+@dataclass
+class World:
+    """A gateway over a store and the real key service, both in memory, and one bucket to use."""
+
+    gateway: Gateway
+    store: ObjectStore
+    keys: KeyService
+    bucket: BucketRecord
+
+    async def do(
+        self, operation: Operation, query: str = "", *, key: str = "k", body: bytes = b"", **headers: str
+    ) -> Response:
+        """The answer of an operation, with its body read. Header names with ``_`` for ``-``."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        target = Target(self.bucket.name, key)
+        call = make_call(operation.method, target, query, headers=fields, body=body, record=self.bucket)
+        answer = await operation.run(self.gateway, call)
+        return replace(answer, body=await read_all(answer.body, 2**30))
+
+    def call(self, operation: Operation, query: str = "", *, key: str = "k", body: bytes = b"") -> Call:
+        return make_call(operation.method, Target(self.bucket.name, key), query, body=body, record=self.bucket)
+
+    @property
+    def stored(self) -> StoredObject:
+        """What lies under the key ``k``."""
+        return self.store.objects["/b/k"]
+
+
+async def make_world(*, mixed: bool = False, rule: EncryptionRule | None = None, md5_etags: bool = True) -> World:
+    clock, random = FakeClock(), FakeRandom()
+    keys = KeyService(MemoryKeyStore(), LocalRootKey(b"r" * 32, random), clock, random)
+    await keys.start()
+    state, store = MemoryState(), ObjectStore()
+    gateway = Gateway(
+        keys=EmbeddedKeyProvider(keys),
+        upstream=store,
+        short_reads=store,
+        buckets=state.buckets,
+        uploads=state.uploads,
+        objects=state.objects,
+        clock=clock,
+        random=random,
+        memory=MemoryBudget(64 * 1024 * 1024),
+        settings=Settings(store=StoreProfile(), md5_etags=md5_etags),
+    )
+    bucket = BucketRecord("b", ACCOUNT, "eu-west-1", clock(), rule or EncryptionRule(), mixed=mixed)
+    await gateway.buckets.put(bucket)
+    return World(gateway, store, keys, bucket)

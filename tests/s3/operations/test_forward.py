@@ -1,0 +1,151 @@
+import base64
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict
+
+from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Response
+from proxy.s3.gateway import Gateway, Target
+from proxy.s3.operation import Level, Operation
+from proxy.s3.operations.forward import FORWARDED, Forwarded, root_of
+from proxy.s3.operations.unimplemented import UNIMPLEMENTED
+from proxy.s3.state import BucketRecord
+from tests.s3.fakes import ACCOUNT, FakeUpstream, make_call, make_gateway, store_error
+
+RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))
+ROWS = {row.name: row for row in reversed(FORWARDED)}
+TAGGING = xml_codec.render("Tagging", {"TagSet": {"Tag": {"Key": "a", "Value": "b"}}})
+
+
+def _row(operation: Operation) -> Forwarded:
+    owner = operation.run.__self__  # type: ignore[attr-defined]
+    assert isinstance(owner, Forwarded)
+    return owner
+
+
+async def _run(gateway: Gateway, operation: Operation, query: str = "", **more: Any) -> Response:
+    target = Target("bucket", "k") if operation.level is Level.OBJECT else Target("bucket")
+    (name,) = (part for part in operation.query if part != "versionId")
+    call = make_call(operation.method, target, f"{name}&{query}", record=RECORD, **more)
+    return await operation.run(gateway, call)
+
+
+def _sent(gateway: Gateway) -> Any:
+    assert isinstance(gateway.upstream, FakeUpstream)
+    return gateway.upstream.sent
+
+
+@pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "PUT"], ids=lambda row: row.name)
+async def test_a_put_goes_up_whole_and_alone(operation: Operation) -> None:
+    gateway, row = make_gateway(), _row(operation)
+    body = xml_codec.render(row.root, {})
+    headers = {"x-amz-meta-evil": "1", "x-amz-acl": "public-read"}
+    answer = await _run(gateway, operation, "x-id=a&x-amz-meta-b=c", body=body, headers=headers)
+    assert answer.status == row.status
+    (request,) = _sent(gateway)
+    md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+    assert dict(request.headers) == {"Content-MD5": md5, "Content-Type": "application/xml"}
+    assert (request.query, request.body) == (row.sub_resource, body)
+
+
+@pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "PUT"], ids=lambda row: row.name)
+@pytest.mark.parametrize("body", [b"", b"<x/>", b"not xml", b"<!DOCTYPE a><Tagging/>"])
+async def test_a_document_of_another_kind_never_goes_up(operation: Operation, body: bytes) -> None:
+    gateway = make_gateway()
+    with pytest.raises(AwsError, match="MalformedXML"):
+        await _run(gateway, operation, body=body)
+    assert _sent(gateway) == []
+
+
+@pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "GET"], ids=lambda row: row.name)
+async def test_a_get_that_the_store_takes_for_something_else_is_not_passed_on(operation: Operation) -> None:
+    listing = xml_codec.render("ListBucketResult", {"Contents": {"Key": "k", "Size": 99}})
+    for body in (listing, b"the object's ciphertext", b""):
+        gateway = make_gateway(FakeUpstream(answers=[Response(200, body=body)]))
+        with pytest.raises(AwsError) as caught:
+            await _run(gateway, operation)
+        assert caught.value.status == 501
+
+
+@pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "GET"], ids=lambda row: row.name)
+async def test_a_get_passes_the_document_on_without_the_stores_headers(operation: Operation) -> None:
+    row = _row(operation)
+    document = xml_codec.render(row.root, {})
+    headers = CIMultiDict({"Server": "MinIO", "x-amz-id-2": "store-1", "x-amz-request-id": "THEIRS"})
+    gateway = make_gateway(FakeUpstream(answers=[Response(200, headers, document)]))
+    answer = await _run(gateway, operation)
+    assert (answer.status, dict(answer.headers), answer.body) == (200, {"Content-Type": "application/xml"}, document)
+
+
+@pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "DELETE"], ids=lambda row: row.name)
+async def test_a_delete_names_its_sub_resource(operation: Operation) -> None:
+    gateway = make_gateway()
+    assert (await _run(gateway, operation)).status == 204
+    assert _sent(gateway)[0].query == _row(operation).sub_resource
+
+
+@pytest.mark.parametrize(
+    "name", ["website", "ownershipControls", "acl", "policy", "logging", "legal-hold", "versioning"]
+)
+def test_no_delete_is_forwarded_that_a_store_takes_for_delete_bucket(name: str) -> None:
+    assert not [row for row in FORWARDED if row.method == "DELETE" and name in row.query]
+
+
+async def test_a_sub_resource_that_the_store_takes_for_create_bucket_is_not_put() -> None:
+    gateway = make_gateway(sub_resources_read_as_create=frozenset({"website", "logging"}))
+    body = xml_codec.render("WebsiteConfiguration", {})
+    with pytest.raises(AwsError) as caught:
+        await _run(gateway, ROWS["PutBucketWebsite"], body=body)
+    assert caught.value.status == 501
+    assert _sent(gateway) == []
+    assert (await _run(gateway, ROWS["PutBucketTagging"], body=TAGGING)).status == 204
+
+
+async def test_a_version_and_its_headers_pass_in_both_directions() -> None:
+    gateway = make_gateway(FakeUpstream(answers=[Response(200, CIMultiDict({"x-amz-version-id": "v/1"}))]))
+    answer = await _run(gateway, ROWS["PutObjectTagging"], "versionId=v%2F1", body=TAGGING)
+    assert dict(answer.headers) == {"x-amz-version-id": "v/1"}
+    assert _sent(gateway)[0].query == "tagging&versionId=v%2F1"
+    assert _sent(gateway)[0].path == "/bucket/k"
+
+
+async def test_a_header_of_the_operations_own_goes_up() -> None:
+    gateway = make_gateway()
+    body = xml_codec.render("Retention", {"Mode": "GOVERNANCE"})
+    headers = {"X-Amz-Bypass-Governance-Retention": "true"}
+    await _run(gateway, ROWS["PutObjectRetention"], body=body, headers=headers)
+    assert _sent(gateway)[0].headers["x-amz-bypass-governance-retention"] == "true"
+
+
+async def test_a_wrong_digest_stops_the_document_here() -> None:
+    gateway = make_gateway()
+    headers = {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    with pytest.raises(AwsError, match="BadDigest"):
+        await _run(gateway, ROWS["PutBucketTagging"], body=TAGGING, headers=headers)
+    assert _sent(gateway) == []
+
+
+async def test_the_stores_refusal_is_the_answer() -> None:
+    gateway = make_gateway(FakeUpstream(answers=[store_error(404, "NoSuchTagSet")]))
+    with pytest.raises(AwsError, match="NoSuchTagSet"):
+        await _run(gateway, ROWS["GetBucketTagging"])
+
+
+def test_the_root_is_the_last_to_end() -> None:
+    assert root_of(TAGGING) == "Tagging"
+    assert root_of(b"") is None
+
+
+@pytest.mark.parametrize("operation", UNIMPLEMENTED, ids=lambda row: row.name)
+async def test_what_is_not_implemented_says_so_and_reaches_nothing(operation: Operation) -> None:
+    gateway = make_gateway()
+    target = Target("bucket", "k") if operation.level is Level.OBJECT else Target("bucket")
+    call = make_call(operation.method, target, body=b"x", record=RECORD)
+    with pytest.raises(AwsError) as caught:
+        await operation.run(gateway, call)
+    assert (caught.value.code, caught.value.status) == ("NotImplemented", 501)
+    assert _sent(gateway) == []

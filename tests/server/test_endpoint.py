@@ -1,0 +1,300 @@
+"""The endpoint: which service answers, who is let in, and what a failure looks like from outside."""
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from multidict import CIMultiDict
+
+from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Peer, Request, Response
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.operation import Level, RouteTable, operation
+from proxy.s3.operations.table import ROUTES
+from proxy.s3.state import StateUnavailable
+from proxy.s3.upstream import UpstreamError, UpstreamTimeout
+from proxy.server.endpoint import Endpoint
+from proxy.server.s3 import S3Service, by_length, target_of
+from proxy.stream import Buffer
+from tests.fakes import FakeRandom
+from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT
+from tests.s3.object_store import World, make_world
+
+ADMIN_POLICY = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+USERS = {
+    "AKIAADMIN": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/admin", "AIDAADMIN", "AKIAADMIN", (ADMIN_POLICY,)),
+    "AKIANOBODY": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/nobody", "AIDANOBODY", "AKIANOBODY"),
+    "AKIAOTHER": Caller(OTHER_ACCOUNT, f"arn:aws:iam::{OTHER_ACCOUNT}:root", OTHER_ACCOUNT, "AKIAOTHER"),
+}
+
+
+class Users:
+    def find(self, access_key_id: str) -> AccessKey | None:
+        caller = USERS.get(access_key_id)
+        return AccessKey(access_key_id, f"secret of {access_key_id}", caller) if caller else None
+
+
+class UpstreamOfBuckets:
+    """Says of every bucket that it has this status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    async def send(self, request: Request) -> Response:
+        assert request.method == "HEAD"
+        return Response(self.status)
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def endpoint_of(world: World, routes: RouteTable = ROUTES) -> Endpoint:
+    service = S3Service(world.gateway, routes)
+    return Endpoint(service, world.keys, Users(), lambda: datetime.now(UTC), FakeRandom(), "worker-1")
+
+
+def signed(
+    method: str,
+    url: str,
+    *,
+    user: str = "AKIAADMIN",
+    service: str = "s3",
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> Request:
+    """A request as botocore signs it."""
+    unsigned = AWSRequest(method, url, headers={"Content-Length": str(len(body)), **(headers or {})}, data=body)
+    signer = (S3SigV4Auth if service == "s3" else SigV4Auth)(
+        Credentials(user, f"secret of {user}"), service, "eu-west-1"
+    )
+    signer.add_auth(unsigned)
+    parts = urlsplit(url)
+    fields = CIMultiDict([("Host", parts.netloc), *unsigned.headers.items()])
+    return Request(method, parts.path, parts.query, fields, body, Peer("127.0.0.1", secure=False))
+
+
+def text(answer: Response) -> str:
+    assert isinstance(answer.body, bytes)
+    return answer.body.decode()
+
+
+def error_of(answer: Response) -> tuple[int, str, str]:
+    """Status, code and message of an S3 error document."""
+    found = re.search(r"<Code>(.*?)</Code>(?:<Message>(.*?)</Message>)?", text(answer), re.DOTALL)
+    assert found is not None, text(answer)
+    return answer.status, found[1], found[2] or ""
+
+
+async def test_health_needs_no_signature() -> None:
+    answer = await endpoint_of(await make_world()).handle(Request("GET", "/-/health"))
+    assert (answer.status, answer.body) == (200, b"ok\n")
+
+
+async def test_the_health_path_takes_no_object() -> None:
+    endpoint = endpoint_of(await make_world())
+    for request in (Request("PUT", "/-/health"), signed("PUT", "http://b.localhost/-/health", body=b"mine")):
+        assert (await endpoint.handle(request)).status in (400, 403)
+
+
+async def test_s3_answers_with_its_ids() -> None:
+    answer = await endpoint_of(await make_world()).handle(signed("GET", "http://127.0.0.1/"))
+    assert answer.status == 200
+    assert re.fullmatch("[0-9A-F]{16}", answer.headers["x-amz-request-id"])
+    assert (answer.headers["x-amz-id-2"], answer.headers["Server"]) == ("d29ya2VyLTE=", "AmazonS3")
+    assert "<Name>b</Name>" in text(answer)
+
+
+async def test_the_scope_picks_the_service() -> None:
+    endpoint = endpoint_of(await make_world())
+    target = {"X-Amz-Target": "TrentService.CreateKey", "Content-Type": "application/x-amz-json-1.1"}
+    made = await endpoint.handle(signed("POST", "http://127.0.0.1/", service="kms", body=b"{}", headers=target))
+    arn = json.loads(text(made))["KeyMetadata"]["Arn"]
+    assert arn.startswith(f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/")
+    who = await endpoint.handle(
+        signed(
+            "POST",
+            "http://127.0.0.1/",
+            service="sts",
+            body=b"Action=GetCallerIdentity&Version=2011-06-15",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+    )
+    assert f"<Arn>arn:aws:iam::{ACCOUNT}:user/admin</Arn>" in text(who)
+
+
+async def test_a_changed_body_is_not_a_signed_one() -> None:
+    target = {"X-Amz-Target": "TrentService.CreateKey", "Content-Type": "application/x-amz-json-1.1"}
+    request = signed("POST", "http://127.0.0.1/", service="kms", body=b"{}", headers=target)
+    endpoint = endpoint_of(await make_world())
+    answer = await endpoint.handle(replace(request, body=b'{"Description":"x"}'))
+    assert (answer.status, json.loads(text(answer))["__type"]) == (400, "InvalidSignatureException")
+
+
+async def test_who_is_nobody_is_told_so_in_each_services_words() -> None:
+    endpoint = endpoint_of(await make_world())
+    assert error_of(await endpoint.handle(Request("GET", "/b/k")))[:2] == (403, "AccessDenied")
+    kms = await endpoint.handle(Request("POST", "/", headers=CIMultiDict({"X-Amz-Target": "TrentService.ListKeys"})))
+    assert json.loads(text(kms))["__type"] == "MissingAuthenticationTokenException"
+    unknown = await endpoint.handle(signed("GET", "http://127.0.0.1/b/k", user="AKIAUNKNOWN"))
+    assert error_of(unknown)[:2] == (403, "InvalidAccessKeyId")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/b/k"), ("PUT", "/b/k"), ("GET", "/b"), ("PUT", "/new-one")])
+async def test_a_user_without_policies_may_do_nothing(method: str, path: str) -> None:
+    world = await make_world()
+    answer = await endpoint_of(world).handle(signed(method, f"http://127.0.0.1{path}", user="AKIANOBODY"))
+    status, code, message = error_of(answer)
+    assert (status, code) == (403, "AccessDenied")
+    assert f"User: arn:aws:iam::{ACCOUNT}:user/nobody is not authorized to perform: s3:" in message
+    assert "because no identity-based policy allows the s3:" in message
+    assert world.store.sent == []
+
+
+async def test_another_accounts_bucket_is_out_of_reach() -> None:
+    world = await make_world()
+    answer = await endpoint_of(world).handle(signed("GET", "http://127.0.0.1/b/k", user="AKIAOTHER"))
+    assert error_of(answer) == (403, "AccessDenied", "Access Denied")
+    assert world.store.sent == []
+
+
+async def test_a_request_signed_for_another_region_is_served_unless_that_is_switched_off() -> None:
+    world = await make_world()
+    world.bucket = replace(world.bucket, region="us-west-2")
+    await world.gateway.buckets.put(world.bucket)
+    assert (await endpoint_of(world).handle(signed("GET", "http://127.0.0.1/b/k"))).status == 404
+    settings = replace(world.gateway.settings, any_region=False)
+    world.gateway = replace(world.gateway, settings=settings)
+    answer = await endpoint_of(world).handle(signed("GET", "http://127.0.0.1/b/k"))
+    message = "The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'us-west-2'"
+    assert error_of(answer) == (400, "AuthorizationHeaderMalformed", message)
+    assert "<Region>us-west-2</Region>" in text(answer)
+
+
+@pytest.mark.parametrize(("owner", "status"), [(ACCOUNT, 404), (OTHER_ACCOUNT, 403), ("", 403)])
+async def test_the_expected_owner_is_held_against_the_buckets(owner: str, status: int) -> None:
+    headers = {"x-amz-expected-bucket-owner": owner}
+    answer = await endpoint_of(await make_world()).handle(signed("GET", "http://127.0.0.1/b/k", headers=headers))
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (404, (404, "NoSuchBucket")),
+        (200, (503, "ServiceUnavailable")),
+        (403, (503, "ServiceUnavailable")),
+        (400, (400, "InvalidBucketName")),
+        (500, (503, "ServiceUnavailable")),
+    ],
+)
+async def test_a_bucket_without_a_record_is_never_served(status: int, expected: tuple[int, str]) -> None:
+    world = await make_world()
+    world.gateway = replace(world.gateway, upstream=UpstreamOfBuckets(status))
+    answer = await endpoint_of(world).handle(signed("PUT", "http://127.0.0.1/unknown/k", body=b"x"))
+    assert error_of(answer)[:2] == expected
+    assert ("sse-kms-proxy adopt unknown" in text(answer)) is (status in (200, 403))
+
+
+async def failing(error: Exception) -> Response:
+    """What a client sees of an operation that fails so."""
+
+    @operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")
+    async def fails(gateway: Gateway, call: Call) -> Response:
+        raise error
+
+    return await endpoint_of(await make_world(), RouteTable([fails])).handle(signed("GET", "http://127.0.0.1/b/k"))
+
+
+@pytest.mark.parametrize("error", [UpstreamError("refused"), UpstreamTimeout("late"), StateUnavailable("full")])
+async def test_a_fault_of_the_store_or_the_state_is_503(error: Exception) -> None:
+    answer = await failing(error)
+    assert error_of(answer) == (503, "ServiceUnavailable", "Service is unable to handle request.")
+
+
+async def test_a_fault_of_the_program_is_500_and_tells_nothing() -> None:
+    answer = await failing(ZeroDivisionError("a secret"))
+    assert error_of(answer) == (500, "InternalError", "We encountered an internal error. Please try again.")
+    assert "secret" not in text(answer)
+
+
+async def test_an_error_document_escapes_what_the_client_sent() -> None:
+    answer = await endpoint_of(await make_world()).handle(signed("GET", "http://127.0.0.1/b/%3Cb%3E%26%00%0B"))
+    assert error_of(answer)[:2] == (404, "NoSuchKey")
+    assert "<Resource>/b/&lt;b&gt;&amp;\ufffd\ufffd</Resource>" in text(answer)
+    assert answer.headers["Content-Length"] == str(len(answer.body if isinstance(answer.body, bytes) else b""))
+
+
+DOMAINS = by_length(["localhost", "S3.Example", "s3.localhost"])
+
+
+def test_what_a_path_names() -> None:
+    def named(path: str, host: str = "127.0.0.1:9000") -> tuple[str, str]:
+        target = target_of(Request("GET", path, headers=CIMultiDict({"Host": host})), DOMAINS)
+        return target.bucket, target.key
+
+    assert named("/") == ("", "")
+    assert named("/b") == ("b", "")
+    assert named("/b/") == ("b", "")
+    assert named("/b/k/l") == ("b", "k/l")
+    assert named("/b//k/../%2F%20+%25") == ("b", "/k/..// +%")
+    assert named("/k", "b.localhost:9000") == ("b", "k")
+    assert named("/k/l", "a.b.s3.example") == ("a.b", "k/l")
+    assert named("/", "b.localhost") == ("b", "")
+    assert named("/b/k", "localhost:9000") == ("b", "k")
+    assert named("/b/k", "notlocalhost") == ("b", "k")
+    assert named("/k", "b.s3.localhost:9000") == ("b", "k")
+    assert named("/b/k", "s3.localhost") == ("b", "k")
+    assert named("/k", "B.LocalHost") == ("b", "k")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/b/%ff", "InvalidURI"),
+        ("/%ff/k", "InvalidURI"),
+        ("b/k", "InvalidURI"),
+        ("/b/" + "k" * 1025, "KeyTooLongError"),
+    ],
+)
+async def test_what_is_no_key_is_refused(path: str, code: str) -> None:
+    with pytest.raises(Exception, match=code):
+        target_of(Request("GET", path, headers=CIMultiDict({"Host": "h"})), ())
+
+
+@pytest.mark.parametrize(
+    "path", ["//k", "//", "/../b/k", "/%2e%2e/b/k", "/./k", "/a%3Fb/k", "/a%0D%0AX:y/k", "/-/k", "/%C3%A9"]
+)
+async def test_what_could_name_another_path_at_the_store_is_no_bucket(path: str) -> None:
+    with pytest.raises(AwsError, match="InvalidBucketName"):
+        target_of(Request("GET", path, headers=CIMultiDict({"Host": "h"})), ())
+
+
+@pytest.mark.parametrize("host", ["a/b.localhost", "a?b.localhost", "..localhost", "a/b?.localhost:9000"])
+@pytest.mark.parametrize("path", ["/", "/k"])
+async def test_a_host_is_held_to_the_same_names(host: str, path: str) -> None:
+    with pytest.raises(AwsError, match="InvalidBucketName"):
+        target_of(Request("GET", path, headers=CIMultiDict({"Host": host})), DOMAINS)
+
+
+async def test_a_long_body_for_the_key_service_is_not_read_to_its_end() -> None:
+    read = 0
+
+    async def endless() -> AsyncGenerator[Buffer, None]:
+        nonlocal read
+        while True:
+            read += 65536
+            yield bytes(65536)
+
+    headers = {"X-Amz-Target": "TrentService.ListKeys", "Content-Type": "application/x-amz-json-1.1"}
+    request = signed("POST", "http://127.0.0.1/", service="kms", headers=headers)
+    answer = await endpoint_of(await make_world()).handle(replace(request, body=endless()))
+    assert answer.status == 413
+    assert read < 2 * 1024 * 1024
