@@ -32,10 +32,14 @@ class Threads:
         self._pending += 1
         job = asyncio.get_running_loop().run_in_executor(self._executor, work)
         job.add_done_callback(self._finished)
-        return await job
+        # A thread cannot be stopped, so work counts until it is done.
+        return await asyncio.shield(job)
 
-    def _finished(self, _: object) -> None:
+    def _finished(self, job: "asyncio.Future[object]") -> None:
         self._pending -= 1
+        if not job.cancelled():
+            # Looked at here too, for callers that went away.
+            job.exception()
 
     def close(self) -> None:
         """Waits for what has begun; what waits is dropped."""

@@ -1,8 +1,6 @@
 """Asymmetric KMS keys, held against openssl's command line, RFC vectors and ``cryptography``."""
 
 import hashlib
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,8 @@ from proxy.kms import key_pairs, signatures
 from proxy.kms.key_specs import KEY_SPECS
 from tests.kms.harness import ADMIN, Kms, KmsFault, user
 from tests.kms.imports import import_material
+from tests.kms.openssl import openssl
 
-OPENSSL = shutil.which("openssl") or "openssl"
 MESSAGE = b"The quick brown fox jumps over the lazy dog"
 SIGNING = [
     (spec.name, algorithm)
@@ -49,10 +47,6 @@ def prepared(algorithm: str, message: bytes) -> tuple[str, bytes]:
             pytest.skip("PyNaCl is not installed")
         return "DIGEST", hashlib.sha512(message).digest()
     return "RAW", message
-
-
-def openssl(*arguments: str) -> bytes:
-    return subprocess.run([OPENSSL, *arguments], check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize(("spec", "algorithm"), SIGNING)

@@ -1,7 +1,5 @@
 """DeriveSharedSecret, held against RFC 5903's vectors and openssl's command line."""
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from proxy.kms import key_pairs
 from tests.kms.harness import Kms, KmsFault, user
 from tests.kms.imports import import_material
+from tests.kms.openssl import openssl
 
-OPENSSL = shutil.which("openssl") or "openssl"
 CURVES = {"ECC_NIST_P256": "P-256", "ECC_NIST_P384": "P-384", "ECC_NIST_P521": "P-521"}
 
 # RFC 5903, 8.1: the 256-bit random ECP group
@@ -55,9 +53,6 @@ async def test_openssl_agrees(kms: Kms, tmp_path: Path, spec: str, curve: str) -
     key = await agreement_key(kms, spec)
     private, public, own = tmp_path / "private.pem", tmp_path / "public.der", tmp_path / "own.der"
     own.write_bytes((await kms.call("GetPublicKey", KeyId=key))["PublicKey"])
-
-    def openssl(*arguments: str) -> bytes:
-        return subprocess.run([OPENSSL, *arguments], check=True, capture_output=True).stdout
 
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-out", str(private))
     openssl("pkey", "-in", str(private), "-pubout", "-outform", "DER", "-out", str(public))
