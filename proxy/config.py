@@ -6,13 +6,16 @@
     the credentials at the store behind;
 ``SSE_KMS_PROXY_ROOT_KEY``
     the root key itself (base64 of 32 bytes), instead of ``root_key_file``;
+``SSE_KMS_PROXY_NEW_ROOT_KEY``
+    what ``root-key rotate`` rotates to, instead of ``--new-root-key-file``;
+``SSE_KMS_PROXY_KEYS_ACCESS_KEY_ID``, ``SSE_KMS_PROXY_KEYS_SECRET_ACCESS_KEY``
+    the credentials at AWS KMS, where keys come from there;
 ``SSE_KMS_PROXY_USER_<NAME>_SECRET_ACCESS_KEY``
     a user's secret; the name in capitals, with ``_`` for whatever is not a letter or digit.
 
 Any secret ``x`` may also stand in a file that ``x_file`` names. Files are relative to the configuration file.
 """
 
-import base64
 import ipaddress
 import os
 import re
@@ -24,6 +27,7 @@ from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from proxy.aws.credentials import AccessKey
+from proxy.keys_reader import REGION_NAME, KeysSettings, read_keys
 from proxy.kms.quotas import GROUPS
 from proxy.principals_reader import read_roles, read_users
 from proxy.settings_reader import Environment, Faults, Section, checked, suggestion
@@ -35,7 +39,6 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "quotas", "audit", "log")
 
-_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+|[a-z]+")
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -96,17 +99,6 @@ class UpstreamSettings:
     """Seconds without a byte in either direction while a body is under way."""
     ca_file: Path | None = None
     """PEM of the authorities to trust for https instead of the system's."""
-
-
-@dataclass(frozen=True)
-class KeysSettings:
-    """``[keys]``: the key service. Exactly one of ``root_key_file`` and ``root_key`` is there."""
-
-    database: Path
-    root_key_file: Path | None = None
-    """Base64 of 32 bytes; nobody but its owner may have any right on it."""
-    root_key: bytes | None = field(default=None, repr=False)
-    """32 bytes, from the environment."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +187,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     config = Config(
         listen=_listen(sections["listen"]),
         upstream=_upstream(sections["upstream"], environment),
-        keys=_keys(sections["keys"], environment),
+        keys=read_keys(sections["keys"], environment),
         state=StateSettings(database=sections["state"].path("database", exists=False)),
         limits=_limits(sections["limits"]),
         sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
@@ -269,7 +261,7 @@ def _upstream(section: Section, environment: Environment) -> UpstreamSettings:
         inline = section.text("access_key_id")
         access_key_id = access_key_id or inline
     region = section.text("region", UpstreamSettings.region)
-    if not _REGION.fullmatch(region):
+    if not REGION_NAME.fullmatch(region):
         section.fault("region", f"must be the name of a Region, such as eu-west-1, not {region!r}")
     url = section.text("url")
     return UpstreamSettings(
@@ -298,29 +290,6 @@ def _store_url(url: str) -> str:
     if not whole or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(expectation)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _keys(section: Section, environment: Environment) -> KeysSettings:
-    text = environment.get("ROOT_KEY")
-    root_key_file = section.optional_path("root_key_file", exists=text is None)
-    database = section.path("database", exists=False)
-    if text is not None:
-        root_key = checked(section, "SSE_KMS_PROXY_ROOT_KEY", lambda: _root_key(text), b"")
-        return KeysSettings(database=database, root_key=root_key)
-    if root_key_file is None:
-        section.fault("root_key_file", "is required (or the environment variable SSE_KMS_PROXY_ROOT_KEY)")
-    return KeysSettings(database=database, root_key_file=root_key_file)
-
-
-def _root_key(text: str) -> bytes:
-    """Raises ValueError, which says nothing of the key itself."""
-    try:
-        key = base64.b64decode(text, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ValueError("must be base64 of 32 bytes, as `openssl rand -base64 32` prints them")
-    return key
 
 
 def _limits(section: Section) -> Limits:

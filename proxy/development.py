@@ -17,7 +17,6 @@ from proxy.aws.credentials import AccessKey, Caller
 from proxy.config import (
     AuditSettings,
     Config,
-    KeysSettings,
     Listen,
     QuotaSettings,
     StartError,
@@ -26,6 +25,7 @@ from proxy.config import (
     is_loopback,
 )
 from proxy.embedded_store import StoreFolder
+from proxy.keys_reader import KeysSettings
 from proxy.kms.root_keys import file as root_key_file
 from proxy.principals_reader import user_id_of
 from proxy.sts.principals import ADMINISTRATOR_ACCESS, MAX_SESSION_DURATION, Role

@@ -11,7 +11,8 @@ from proxy.aws import sigv4
 from proxy.aws.credentials import AccessKey, Caller, CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
-from proxy.kms.providers.aws import AwsKeyProvider, AwsKms
+from proxy.kms.providers.aws import AwsKeyProvider
+from proxy.kms.providers.aws_settings import AwsKms
 from proxy.server import kms as kms_server
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits

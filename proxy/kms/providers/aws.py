@@ -12,9 +12,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from aiobotocore.config import AioConfig
@@ -37,6 +36,7 @@ from proxy.kms.provider import (
     KeyDescription,
     KeyProvider,
 )
+from proxy.kms.providers.aws_settings import AwsKms
 
 logger = logging.getLogger(__name__)
 
@@ -78,30 +78,6 @@ _NO_CREDENTIALS: Final = (
     exceptions.TokenRetrievalError,
     exceptions.UnauthorizedSSOTokenError,
 )
-
-
-@dataclass(frozen=True)
-class AwsKms:
-    """Where AWS KMS is and how it is asked."""
-
-    owned_key_id: str
-    """The key behind SSE-S3: id, ARN, alias or alias ARN. Objects written with it need it for ever."""
-    managed_key_id: str | None = None
-    """What stands for ``alias/aws/s3``, which lets nobody in but S3 itself; None to ask for it all the same."""
-    region: str | None = None
-    """Where all keys are; None: in the Region of the bucket, as on AWS."""
-    endpoint_url: str | None = None
-    access_key_id: str | None = None
-    """None: credentials are found as the AWS SDKs find them, by botocore's chain."""
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    connections: int = 64
-    """The most connections to one Region."""
-    connect_timeout: float = 2.0
-    timeout: float = 10.0
-    """Seconds for a call, all its attempts together."""
-    attempts: int = 3
 
 
 @dataclass(frozen=True)
