@@ -77,6 +77,10 @@ class Repository:
             found = [await self.key(name) for name in key.related_names]
             return RelatedKeys(tuple(each for each in found if each is not None))
 
+        known: RelatedKeys | None = self._entries.get((_RELATED, key.name.record_id))
+        # What stands beside the very key is as fresh as that is.
+        if known is not None and self._entries.get((key.name.kind, key.name.record_id)) is key:
+            return known
         return await self._cached(_RELATED, key.name.record_id, load)
 
     async def alias(self, account: str, region: str, name: str) -> Alias | None:

@@ -192,8 +192,6 @@ class KeyService:
         key = await self.repository.key(name)
         if key is None or (key.next_event is None and not key.replica_regions):
             return key
-        if not key.replica_regions and key.next_event is not None and self.now() < key.next_event:
-            return key
         now, related = self.now(), await self.repository.related(key)
         due = related.next_event
         if due is None or now < due:
