@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as ClientCredentials
 from multidict import CIMultiDict
 
 from proxy.aws.credentials import AccessKey, Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer, Request, Response
+from proxy.kms.root_keys.file import LocalRootKey
+from proxy.kms.stores.memory import MemoryKeyStore
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
 from proxy.s3.operations.table import ROUTES
@@ -24,6 +26,10 @@ from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.server.endpoint import Endpoint
 from proxy.server.s3 import S3Service, by_length, target_of
 from proxy.stream import Buffer
+from proxy.sts.credentials import Credentials
+from proxy.sts.principals import Principals
+from proxy.sts.service import StsService
+from proxy.sts.session_keys import SessionKeys
 from tests.fakes import FakeRandom
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT
 from tests.s3.object_store import World, make_world
@@ -34,12 +40,6 @@ USERS = {
     "AKIANOBODY": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/nobody", "AIDANOBODY", "AKIANOBODY"),
     "AKIAOTHER": Caller(OTHER_ACCOUNT, f"arn:aws:iam::{OTHER_ACCOUNT}:root", OTHER_ACCOUNT, "AKIAOTHER"),
 }
-
-
-class Users:
-    def find(self, access_key_id: str) -> AccessKey | None:
-        caller = USERS.get(access_key_id)
-        return AccessKey(access_key_id, f"secret of {access_key_id}", caller) if caller else None
 
 
 class UpstreamOfBuckets:
@@ -56,9 +56,20 @@ class UpstreamOfBuckets:
         """There is nothing to close."""
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def endpoint_of(world: World, routes: RouteTable = ROUTES) -> Endpoint:
+    random = FakeRandom()
+    users = [AccessKey(id, f"secret of {id}", caller) for id, caller in USERS.items()]
+    principals, session_keys = (
+        Principals(users),
+        SessionKeys(MemoryKeyStore(), LocalRootKey(b"r" * 32, random), now, random),
+    )
+    sts = StsService(principals, session_keys, now, random, None)
     service = S3Service(world.gateway, routes)
-    return Endpoint(service, world.keys, Users(), lambda: datetime.now(UTC), FakeRandom(), "worker-1")
+    return Endpoint(service, world.keys, sts, Credentials(principals, session_keys), now, random, "worker-1")
 
 
 def signed(
@@ -73,7 +84,7 @@ def signed(
     """A request as botocore signs it."""
     unsigned = AWSRequest(method, url, headers={"Content-Length": str(len(body)), **(headers or {})}, data=body)
     signer = (S3SigV4Auth if service == "s3" else SigV4Auth)(
-        Credentials(user, f"secret of {user}"), service, "eu-west-1"
+        ClientCredentials(user, f"secret of {user}"), service, "eu-west-1"
     )
     signer.add_auth(unsigned)
     parts = urlsplit(url)
