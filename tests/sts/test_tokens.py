@@ -112,8 +112,7 @@ def test_policies_fit_up_to_a_hundred_percent_and_no_further() -> None:
         sizes.append(issued.packed_policy_size)
 
     with pytest.raises(PackedPolicyTooLarge) as caught:
-        for count in range(1000):
-            issue(count)
+        list(map(issue, range(1000)))
     assert caught.value.size > 100
     assert sizes[-1] in range(95, 101)
     assert sizes == sorted(sizes)  # type: ignore[type-var]
