@@ -85,7 +85,6 @@ def test_the_key_state_table_knows_every_operation_on_a_key() -> None:
         "DescribeCustomKeyStores",
         "DisconnectCustomKeyStore",
         "GenerateRandom",
-        "GetKeyLastUsage",
         "ListKeys",
         "ListRetirableGrants",
         "UpdateCustomKeyStore",
