@@ -16,16 +16,19 @@ import uvloop
 from proxy.audit.log import AuditLog
 from proxy.audit.verify import Report, verify
 from proxy.config import Config, ConfigError, StartError, load
+from proxy.key_commands import open_key_store, open_root_key
 from proxy.kms import scheduler
 from proxy.kms.audit import AuditUnavailable
+from proxy.kms.errors import WrongRootKey
+from proxy.kms.provider import KeyProvider
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.quota_stores.sqlite import SqliteQuotaStore
 from proxy.kms.quotas import MemoryQuotaStore, RequestQuotas
 from proxy.kms.resource_quotas import ResourceQuotas
-from proxy.kms.root_keys import file as root_key_file
-from proxy.kms.root_keys.file import LocalRootKey
+from proxy.kms.root_keys.versioned import VersionedRootKey
 from proxy.kms.service import KeyService
-from proxy.kms.stores.sqlite import SqliteKeyStore
+from proxy.kms.store import StoreUnavailable
+from proxy.kms.stores import lock
 from proxy.s3.adoption import adopt_buckets
 from proxy.s3.gateway import Gateway, Settings, StoreProfile
 from proxy.s3.http_upstream import Credentials as UpstreamCredentials
@@ -43,6 +46,8 @@ from proxy.sts.service import StsService
 from proxy.sts.session_keys import SessionKeys
 
 logger = logging.getLogger(__name__)
+
+_FOLLOW_SECONDS: Final = 1.0
 
 AUDIT_KEY_LABEL: Final = b"audit log v1"
 
@@ -79,7 +84,11 @@ def run_worker(config: Config, listener: socket.socket, name: str, ready: Callab
         StartError, RootKeyUnusable, WrongRootKey, OSError: it can't start.
     """
     logging.basicConfig(level=config.log_level.upper(), format=f"%(asctime)s {name} %(levelname)s %(name)s %(message)s")
-    uvloop.run(_serve(config, listener, name, ready))
+    try:
+        with lock.in_use(config.keys.database):
+            uvloop.run(_serve(config, listener, name, ready))
+    except StoreUnavailable as error:
+        raise StartError(str(error)) from error
 
 
 async def adopt(
@@ -110,7 +119,8 @@ async def adopt(
 async def _serve(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    store, root_key = SqliteKeyStore(config.keys.database), _root_key(config)
+    store = open_key_store(config.keys.database)
+    root_key = await open_root_key(store, config.keys)
     quotas = _request_quotas(config)
     principals = Principals(config.users, config.roles)
     keys = KeyService(
@@ -123,14 +133,17 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         principals=principals,
     )
     await keys.start()
+    # Whoever starts with the new root key needs the former one no more.
+    await root_key.finish()
     audit = keys.audit = _audit_log(config, keys, name)
     session_keys = SessionKeys(store, root_key, _now, os.urandom)
     await session_keys.refresh()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, config, principals)
     state = SqliteState(config.state.database)
     upstream, short_reads = _upstream(config), _upstream(config)
+    provider = _provider(config, keys)
     gateway = Gateway(
-        keys=EmbeddedKeyProvider(keys),
+        keys=provider,
         upstream=upstream,
         short_reads=short_reads,
         buckets=state.buckets,
@@ -149,14 +162,17 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         _now,
         os.urandom,
         name,
+        keys_elsewhere=config.keys.aws is not None,
     )
     server = HttpServer(endpoint.handle, limits=Limits(), malformed=endpoint.malformed)
     await server.start(sock=listener, ssl_context=_server_tls(config))
     ready()
-    upkeep = asyncio.create_task(scheduler.run(keys))
+    upkeep = [asyncio.create_task(scheduler.run(keys)), asyncio.create_task(_follow(root_key))]
     await stopped.wait()
-    upkeep.cancel()
+    for task in upkeep:
+        task.cancel()
     await server.stop(config.listen.drain_seconds)
+    await provider.aclose()
     await upstream.aclose()
     await short_reads.aclose()
     await state.aclose()
@@ -226,7 +242,8 @@ async def verify_audit(config: Config) -> Report:
         raise StartError("the configuration has no [audit] section")
     if not config.keys.database.exists():
         raise StartError(f"{config.keys.database} does not exist: nothing has been recorded yet")
-    keys = KeyService(SqliteKeyStore(config.keys.database), _root_key(config), _now, os.urandom)
+    store = open_key_store(config.keys.database)
+    keys = KeyService(store, await open_root_key(store, config.keys), _now, os.urandom)
     try:
         await keys.start()
         return await asyncio.to_thread(verify, config.audit.directory, keys.derived_key(AUDIT_KEY_LABEL))
@@ -238,12 +255,24 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _root_key(config: Config) -> LocalRootKey:
-    key = config.keys.root_key
-    if key is None:
-        assert config.keys.root_key_file is not None  # noqa: S101 - config.load has seen to it
-        key = root_key_file.load(config.keys.root_key_file)
-    return LocalRootKey(key, os.urandom)
+def _provider(config: Config, keys: KeyService) -> KeyProvider:
+    """Where the data keys of objects come from."""
+    if config.keys.aws is None:
+        return EmbeddedKeyProvider(keys)
+    # Its driver takes a while to load, and most need none.
+    from proxy.kms.providers.aws import AwsKeyProvider  # noqa: PLC0415
+
+    return AwsKeyProvider(config.keys.aws, _now, os.urandom, keys.audit)
+
+
+async def _follow(root_key: VersionedRootKey) -> None:
+    """Takes in a root key rotation, while the former root key still leads to the new one, until it is cancelled."""
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        try:
+            await root_key.refresh()
+        except (StoreUnavailable, WrongRootKey):
+            logger.exception("the root key's record cannot be read")
 
 
 def _upstream(config: Config) -> HttpUpstream:

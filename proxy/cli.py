@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from proxy import __version__, dev
+from proxy import __version__, dev, keys_cli
 from proxy.config import Config, ConfigError, StartError, load
 from proxy.development import REGION, DataDirectory
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
@@ -39,6 +39,8 @@ wait. SIGHUP takes in the users and roles of the configuration file as it is the
 Secrets may come from files or from the environment instead:
 
   SSE_KMS_PROXY_ROOT_KEY                          the root key, base64 of 32 bytes (instead of root_key_file)
+  SSE_KMS_PROXY_KEYS_ACCESS_KEY_ID                the credentials at AWS KMS (where [keys] provider = "aws")
+  SSE_KMS_PROXY_KEYS_SECRET_ACCESS_KEY
   SSE_KMS_PROXY_UPSTREAM_ACCESS_KEY_ID            the credentials at the store
   SSE_KMS_PROXY_UPSTREAM_SECRET_ACCESS_KEY
   SSE_KMS_PROXY_USER_<NAME>_SECRET_ACCESS_KEY     a user's secret
@@ -125,6 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     developing.set_defaults(command=_dev)
 
     _add_adopt(add("adopt", "put buckets that the store already has on record", ADOPT))
+
+    keys_cli.add_keys(
+        add("keys", "back up or restore keys and state", "Backs up and restores.")
+    )
+
+    keys_cli.add_root_key(
+        add("root-key", "rotate the root key", "Works with the root key.")
+    )
 
     _add_audit(add("audit", "work with the audit log", "Works with the audit log."))
 

@@ -246,6 +246,12 @@ def is_empty(database: Path) -> bool:
         return False
 
 
+def remove(database: Path) -> None:
+    """Removes a database that nobody has open, and what SQLite keeps beside it; it may be gone already."""
+    for ending in _BESIDE:
+        database.with_name(database.name + ending).unlink(missing_ok=True)
+
+
 def put_in_place(new: Mapping[Path, Path], aside: str) -> list[Path]:
     """Moves new databases (values) to where they belong (keys), in their order; what is there is kept under a name
     that ends in ``aside``. Returns the databases that were moved aside.

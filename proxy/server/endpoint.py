@@ -17,7 +17,7 @@ from proxy.aws import sigv4
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
-from proxy.kms.errors import RootKeyUnusable
+from proxy.kms.errors import RootKeyUnusable, unsupported
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.s3 import errors
@@ -46,6 +46,8 @@ class Endpoint:
     random: Callable[[int], bytes]
     worker: str
     """This process's name; S3's ``x-amz-id-2`` tells it, in base64."""
+    keys_elsewhere: bool = False
+    """Whether S3's keys are in AWS KMS: then a key made here would be of no use to anybody."""
 
     async def handle(self, request: Request) -> Response:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD") and sigv4.is_anonymous(request):
@@ -76,6 +78,8 @@ class Endpoint:
             case "kms" | "sts" as service:
                 origin = _origin(request, verified, request_id)
                 if service == "kms":
+                    if self.keys_elsewhere:
+                        raise unsupported("The keys of this endpoint are in AWS KMS. Send requests for them there.")
                     return await kms.handle(self.keys, request, origin)
                 return await sts.handle(self.sts, request, origin)
             case other:

@@ -1,5 +1,6 @@
 """A key service behind HTTP, which is AWS KMS to those who sign for it, and a provider that asks it."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -79,8 +80,9 @@ async def listening(handler: Handler) -> AsyncIterator[str]:
 @asynccontextmanager
 async def provider(url: str, owned_key_id: str, **settings: Any) -> AsyncIterator[AwsKeyProvider]:
     """A provider that asks the server at a URL."""
+    audit = settings.pop("audit", None)
     given = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET, "timeout": 30.0, **settings}
-    made = AwsKeyProvider(AwsKms(owned_key_id=owned_key_id, endpoint_url=url, **given), now)
+    made = AwsKeyProvider(AwsKms(owned_key_id=owned_key_id, endpoint_url=url, **given), now, os.urandom, audit)
     try:
         yield made
     finally:

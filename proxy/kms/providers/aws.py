@@ -21,10 +21,12 @@ from aiobotocore.session import get_session
 from botocore import exceptions
 
 from proxy.aws import arn, policy
+from proxy.aws.arn import is_arn
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.policy import Question
 from proxy.aws.policy_patterns import Values
-from proxy.kms import errors
+from proxy.kms import audit_events, errors
+from proxy.kms.audit import Audit, AuditUnavailable, Call, record_of
 from proxy.kms.condition_keys import Subject
 from proxy.kms.errors import KmsError
 from proxy.kms.model import KeyName, KmsKey
@@ -92,9 +94,18 @@ class _Described:
 class AwsKeyProvider(KeyProvider):
     """One client for each Region, made when it is first needed, and freed by ``aclose``."""
 
-    def __init__(self, settings: AwsKms, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: AwsKms,
+        clock: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        audit: Audit | None = None,
+    ) -> None:
+        """``audit`` gets an event of each call that a caller makes, also of one that is refused here."""
         self._settings = settings
         self._clock = clock
+        self._random = random
+        self._audit = audit
         self._cleanup = AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self._making = asyncio.Lock()
@@ -102,13 +113,21 @@ class AwsKeyProvider(KeyProvider):
 
     async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
         request = {"KeyId": key_id, "KeySpec": "AES_256", "EncryptionContext": context}
-        named = await self._authorized(origin, request, "GenerateDataKey", key_id, context)
-        return await self._call(origin, key_id, "generate_data_key", _data_key, {**request, "KeyId": named})
+
+        async def run() -> DataKey:
+            named = await self._authorized(origin, request, "GenerateDataKey", key_id, context)
+            return await self._call(origin, key_id, "generate_data_key", _data_key, {**request, "KeyId": named})
+
+        return await self._recorded(origin, "GenerateDataKey", request, run, lambda made: made.key_arn)
 
     async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
         request = {"KeyId": key_id, "CiphertextBlob": wrapped, "EncryptionContext": context}
-        named = await self._authorized(origin, request, "Decrypt", key_id, context)
-        return await self._call(origin, key_id, "decrypt", _plaintext, {**request, "KeyId": named})
+
+        async def run() -> bytes:
+            named = await self._authorized(origin, request, "Decrypt", key_id, context)
+            return await self._call(origin, key_id, "decrypt", _plaintext, {**request, "KeyId": named})
+
+        return await self._recorded(origin, "Decrypt", request, run, lambda _: key_id)
 
     async def re_encrypt(
         self,
@@ -126,18 +145,67 @@ class AwsKeyProvider(KeyProvider):
             "DestinationKeyId": key_id,
             "DestinationEncryptionContext": context,
         }
-        source = await self._authorized(origin, request, "ReEncryptFrom", source_key_id, source_context)
-        named = await self._authorized(origin, request, "ReEncryptTo", key_id, context)
-        members = {**request, "SourceKeyId": source, "DestinationKeyId": named}
-        return await self._call(origin, key_id, "re_encrypt", _re_encrypted, members)
+
+        async def run() -> tuple[str, bytes]:
+            source = await self._authorized(origin, request, "ReEncryptFrom", source_key_id, source_context)
+            named = await self._authorized(origin, request, "ReEncryptTo", key_id, context)
+            members = {**request, "SourceKeyId": source, "DestinationKeyId": named}
+            return await self._call(origin, key_id, "re_encrypt", _re_encrypted, members)
+
+        return await self._recorded(origin, "ReEncrypt", request, run, lambda made: made[0])
 
     async def describe_key(self, origin: CallOrigin, key_id: str) -> KeyDescription:
-        named = await self._authorized(origin, {"KeyId": key_id}, "DescribeKey", key_id, {})
-        return await self._call(origin, key_id, "describe_key", _description, {"KeyId": named})
+        request = {"KeyId": key_id}
+
+        async def run() -> KeyDescription:
+            named = await self._authorized(origin, request, "DescribeKey", key_id, {})
+            return await self._call(origin, key_id, "describe_key", _description, {"KeyId": named})
+
+        return await self._recorded(origin, "DescribeKey", request, run, lambda found: found.arn)
 
     async def aclose(self) -> None:
         self._clients.clear()
         await self._cleanup.aclose()
+
+    async def _recorded(
+        self,
+        origin: CallOrigin,
+        name: str,
+        request: Mapping[str, Any],
+        run: Callable[[], Awaitable[T]],
+        key_of: Callable[[T], str],
+    ) -> T:
+        """Runs a call and records it, but for the key behind SSE-S3, which nobody answers for. Raises KmsError."""
+        if self._audit is None or S3_OWNED_KEY in (request.get("KeyId"), request.get("DestinationKeyId")):
+            return await run()
+        try:
+            result = await run()
+        except KmsError as error:
+            await self._record(self._audit, origin, name, request, None, error)
+            raise
+        await self._record(self._audit, origin, name, request, key_of(result), None)
+        return result
+
+    async def _record(
+        self,
+        audit: Audit,
+        origin: CallOrigin,
+        name: str,
+        request: Mapping[str, Any],
+        used: str | None,
+        error: KmsError | None,
+    ) -> None:
+        """What can't be recorded is not answered. Raises KmsError."""
+        named = [request.get(member) for member in ("KeyId", "SourceKeyId", "DestinationKeyId")]
+        arns = dict.fromkeys(each for each in (*named, used) if each is not None and is_arn(each))
+        resources = [(each, "AWS::KMS::Key") for each in arns]
+        call = Call(audit_events.SOURCE, name, True, audit_events.shown(request), None, resources, error)
+        audit.record(record_of(call, origin, self._clock(), self._random(16)))
+        try:
+            await audit.settle()
+        except AuditUnavailable:
+            logger.exception("the audit log is not available")
+            raise errors.dependency_timeout() from None
 
     async def _authorized(
         self, origin: CallOrigin, request: Mapping[str, Any], action: str, key_id: str, context: EncryptionContext
