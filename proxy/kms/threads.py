@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from proxy.kms import errors
 
@@ -35,7 +35,7 @@ class Threads:
         # A thread cannot be stopped, so work counts until it is done.
         return await asyncio.shield(job)
 
-    def _finished(self, job: "asyncio.Future[object]") -> None:
+    def _finished(self, job: "asyncio.Future[Any]") -> None:
         self._pending -= 1
         if not job.cancelled():
             # Looked at here too, for callers that went away.

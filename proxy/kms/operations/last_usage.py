@@ -12,8 +12,7 @@ async def get_key_last_usage(service: KeyService, origin: CallOrigin, request: V
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyLastUsage.html
 
     Usage has been tracked since the key was made. KeyLastUsage is empty for a key that was not used."""
-    key = await service.find_key("GetKeyLastUsage", origin, request["KeyId"])
-    await service.authorize(origin, key, "GetKeyLastUsage")
+    key = await service.usable_key("GetKeyLastUsage", origin, request["KeyId"])
     usage = await service.last_usage.find(key.name)
     shown: Values = {}
     if usage is not None:
