@@ -6,8 +6,8 @@ A backup is a tar archive of a consistent copy of each database, a manifest, and
     manifest.json         format, time, the root key's id, and each file's size and SHA-256
     manifest.seal         the SHA-256 of manifest.json, wrapped under the root key
 
-The seal makes a change of any byte show. It does not make the newest backup known from older ones. The databases are
-copied one after the other, in the order in which they were given, each as it was at one moment: whoever refers to
+The seal makes a change of anything that is restored show. It does not tell the newest backup from older ones. The
+databases are copied one after the other, in the order in which they were given, each as it was at one moment: whoever refers to
 another has to come first.
 Source: https://www.sqlite.org/backup.html
 """
