@@ -4,11 +4,11 @@ Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from proxy.aws import policy_keys
+from proxy.aws.credentials import CallOrigin
 from proxy.aws.message import parse_query
 from proxy.aws.policy_keys import Circumstances, optional
 from proxy.aws.policy_patterns import Values
@@ -48,9 +48,15 @@ class Subject(NamedTuple):
 
     def _circumstances(self) -> Circumstances:
         call = self.call
-        headers = call.request.headers
+        headers, peer = call.request.headers, call.request.peer
+        origin = CallOrigin(
+            call.caller,
+            call.bucket.region if call.bucket is not None else call.verified.scope.region,
+            source_address=peer.address if peer else "",
+            secure_transport=bool(peer and peer.secure),
+        )
         return Circumstances(
-            replace(call.origin, via_service=None),
+            origin,
             self.clock,
             call.bucket.account if call.bucket is not None else None,
             user_agent=headers.get("User-Agent"),

@@ -1,0 +1,257 @@
+"""Who may do what with buckets and objects, and the condition keys of S3."""
+
+import base64
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from proxy.aws import policy, xml_codec
+from proxy.aws.credentials import Caller
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Peer
+from proxy.aws.policy_patterns import Values
+from proxy.s3 import authorization
+from proxy.s3.condition_keys import Subject
+from proxy.s3.gateway import Call, Target
+from proxy.s3.operations.delete_objects import delete_objects
+from proxy.s3.operations.table import OPERATIONS
+from proxy.s3.operations.unimplemented import UNIMPLEMENTED
+from proxy.s3.state import BucketRecord
+from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, StoredThing, caller, make_call, make_gateway
+
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+BUCKET = BucketRecord("bucket", ACCOUNT, "eu-west-1", NOW)
+OBJECT = Target("bucket", "home/tester/x")
+ARN = "arn:aws:s3:::bucket/home/tester/x"
+
+
+def allow(action: Any = "s3:*", effect: str = "Allow", **others: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Action": action, "Resource": "*", **others}
+
+
+def document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def call_of(
+    *statements: dict[str, Any], method: str = "GET", target: Target = OBJECT, account: str = ACCOUNT, **others: Any
+) -> Call:
+    made = make_call(method, target, record=BUCKET, **others)
+    who = caller(account, (document(*statements),) if statements else ())
+    return replace(made, caller=who)
+
+
+def refusal(call: Call, action: str = "s3:GetObject", bucket_policy: dict[str, Any] | None = None) -> str | None:
+    parsed = policy.parse_resource(bucket_policy) if bucket_policy is not None else None
+    try:
+        authorization.authorize(call, action, lambda: NOW, parsed)
+    except AwsError as error:
+        assert (error.code, error.status) == ("AccessDenied", 403)  # noqa: PT017
+        return error.message
+    return None
+
+
+def test_the_words_of_each_refusal() -> None:
+    start = f'User: arn:aws:iam::{ACCOUNT}:user/tester is not authorized to perform: s3:GetObject on resource: "{ARN}" '
+    assert refusal(call_of(allow())) is None
+    assert refusal(call_of()) == start + "because no identity-based policy allows the s3:GetObject action"
+    denied = call_of(allow(), allow("s3:Get*", "Deny"))
+    assert refusal(denied) == start + "with an explicit deny in an identity-based policy"
+    everyone = document(allow("s3:GetObject", "Deny", Principal="*"))
+    assert (
+        refusal(call_of(allow()), bucket_policy=everyone) == start + "with an explicit deny in a resource-based policy"
+    )
+
+
+def test_another_accounts_bucket_needs_its_policy_and_tells_no_reasons() -> None:
+    theirs = call_of(allow(), account=OTHER_ACCOUNT)
+    assert refusal(theirs) == "Access Denied"
+    to_them = document(allow("s3:GetObject", Principal={"AWS": OTHER_ACCOUNT}))
+    assert refusal(theirs, bucket_policy=to_them) is None
+    assert refusal(call_of(account=OTHER_ACCOUNT), bucket_policy=to_them) == "Access Denied"
+    assert refusal(theirs, "s3:PutObject", to_them) == "Access Denied"
+
+
+def test_a_bucket_policy_lets_its_own_account_in() -> None:
+    arn = f"arn:aws:iam::{ACCOUNT}:user/tester"
+    assert refusal(call_of(), bucket_policy=document(allow("s3:GetObject", Principal={"AWS": arn}))) is None
+    to_account = document(allow("s3:GetObject", Principal={"AWS": ACCOUNT}))
+    assert refusal(call_of(), bucket_policy=to_account) is not None
+
+
+def test_the_expected_owner() -> None:
+    def check(owner: str) -> None:
+        authorization.check_owner(call_of(headers={"x-amz-expected-bucket-owner": owner}))
+
+    check(ACCOUNT)
+    with pytest.raises(AwsError, match="AccessDenied"):
+        check(OTHER_ACCOUNT)
+    authorization.check_owner(call_of())
+
+
+def test_versions_are_actions_of_their_own() -> None:
+    call = call_of(allow("s3:GetObject"), query="versionId=v1")
+    assert "s3:GetObjectVersion" in (refusal(call) or "")
+    assert refusal(call_of(allow("s3:GetObjectVersion"), query="versionId=v1")) is None
+    assert refusal(call_of(allow("s3:GetObjectVersion"))) is not None
+
+
+def test_other_objects_than_the_calls() -> None:
+    call = call_of(allow(Resource="arn:aws:s3:::bucket/mine/*"), method="POST", target=Target("bucket"))
+    assert authorization.refusal(call, "s3:DeleteObject", Target("bucket", "mine/x"), lambda: NOW) is None
+    refused = authorization.refusal(call, "s3:DeleteObject", Target("bucket", "theirs/x"), lambda: NOW)
+    assert refused is not None
+    assert '"arn:aws:s3:::bucket/theirs/x"' in (refused.message or "")
+
+
+def test_a_home_directory_for_each_user() -> None:
+    home = allow(Resource=["arn:aws:s3:::bucket/home/${aws:username}/*"])
+    listing = allow("s3:ListBucket", Condition={"StringLike": {"s3:prefix": ["", "home/", "home/${aws:username}/*"]}})
+    assert refusal(call_of(home)) is None
+    assert refusal(call_of(home, target=Target("bucket", "home/other/x"))) is not None
+    for query, allowed in (("prefix=home/tester/a", True), ("prefix=", True), ("prefix=home/o", False), ("", False)):
+        call = call_of(home, listing, target=Target("bucket"), query=query)
+        assert (refusal(call, "s3:ListBucket") is None) is allowed, query
+
+
+SSE, KEY_ID = "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({SSE: "aws:kms", KEY_ID: "k"}, True),
+        ({SSE: "aws:kms", KEY_ID: "other"}, False),
+        ({SSE: "AES256"}, False),
+        ({}, False),
+    ],
+)
+def test_uploads_must_be_encrypted_as_the_policy_says(headers: dict[str, str], allowed: bool) -> None:
+    """The statements of AWS's examples, which deny what is not so."""
+    statements = (
+        allow(),
+        allow("s3:PutObject", "Deny", Condition={"StringNotEquals": {f"s3:{SSE}": "aws:kms"}}),
+        allow("s3:PutObject", "Deny", Condition={"StringNotEquals": {f"s3:{KEY_ID}": "k"}}),
+    )
+    assert (refusal(call_of(*statements, method="PUT", headers=headers), "s3:PutObject") is None) is allowed
+
+
+def lookup(name: str, action: str = "s3:GetObject", *, call: Call | None = None, **others: Any) -> Values | None:
+    return Subject(call or call_of(allow(), **others), action, lambda: NOW).lookup(name.lower())
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "request_parts", "expected"),
+    [
+        ("s3:prefix", "s3:ListBucket", {"query": "prefix=a%2Fb&prefix=c"}, ("a/b",)),
+        ("s3:prefix", "s3:ListBucketVersions", {"query": "prefix="}, ("",)),
+        ("s3:prefix", "s3:ListBucket", {}, ()),
+        ("s3:prefix", "s3:GetObject", {"query": "prefix=a"}, ()),
+        ("s3:delimiter", "s3:ListBucket", {"query": "delimiter=/"}, ("/",)),
+        ("s3:max-keys", "s3:ListBucket", {"query": "max-keys=10"}, ("10",)),
+        ("s3:max-keys", "s3:ListBucket", {}, ("1000",)),
+        ("s3:VersionId", "s3:GetObjectVersion", {"query": "versionId=v1"}, ("v1",)),
+        ("s3:x-amz-acl", "s3:PutObject", {"headers": {"X-Amz-Acl": "private"}}, ("private",)),
+        ("s3:x-amz-storage-class", "s3:PutObject", {}, ()),
+        ("s3:x-amz-copy-source", "s3:PutObject", {"headers": {"x-amz-copy-source": "/b/k"}}, ("/b/k",)),
+        ("s3:if-none-match", "s3:PutObject", {"headers": {"If-None-Match": "*"}}, ("*",)),
+        ("s3:authType", "s3:GetObject", {}, ("REST-HEADER",)),
+        ("s3:signatureversion", "s3:GetObject", {}, ("AWS4-HMAC-SHA256",)),
+        ("s3:signatureAge", "s3:GetObject", {}, ("0",)),
+        ("s3:ResourceAccount", "s3:GetObject", {}, (ACCOUNT,)),
+        ("s3:RequestObjectTag/Team", "s3:PutObject", {"headers": {"x-amz-tagging": "team=a%20b&x=y"}}, ("a b",)),
+        ("s3:RequestObjectTag/Team", "s3:PutObject", {}, ()),
+        ("s3:RequestObjectTag/Team", "s3:PutObjectTagging", {}, None),
+        ("s3:RequestObjectTagKeys", "s3:PutObject", {"headers": {"x-amz-tagging": "a=1&b=2"}}, ("a", "b")),
+        ("s3:RequestObjectTagKeys", "s3:PutObjectTagging", {}, None),
+        ("s3:ExistingObjectTag/Team", "s3:GetObject", {}, None),
+        ("s3:object-lock-mode", "s3:PutObject", {"headers": {"x-amz-object-lock-mode": "GOVERNANCE"}}, ("GOVERNANCE",)),
+        ("s3:object-lock-mode", "s3:PutObjectRetention", {}, None),
+        ("s3:LocationConstraint", "s3:CreateBucket", {}, None),
+        ("s3:DataAccessPointArn", "s3:GetObject", {}, ()),
+        ("s3:NoSuchKey", "s3:GetObject", {}, None),
+        ("kms:ViaService", "s3:GetObject", {}, ()),
+        ("aws:username", "s3:GetObject", {}, ("tester",)),
+        ("aws:RequestedRegion", "s3:GetObject", {}, ("eu-west-1",)),
+        ("aws:ResourceAccount", "s3:GetObject", {}, (ACCOUNT,)),
+        ("aws:ViaAWSService", "s3:GetObject", {}, ("false",)),
+        ("aws:UserAgent", "s3:GetObject", {"headers": {"User-Agent": "boto3"}}, ("boto3",)),
+        ("aws:Referer", "s3:GetObject", {}, ()),
+        ("aws:CurrentTime", "s3:GetObject", {}, ("2026-11-23T06:00:00Z",)),
+        ("aws:ResourceTag/x", "s3:GetObject", {}, None),
+        ("aws:RequestTag/x", "s3:PutBucketTagging", {}, None),
+    ],
+)  # fmt: skip
+def test_values(name: str, action: str, request_parts: dict[str, Any], expected: Values | None) -> None:
+    assert lookup(name, action, **request_parts) == expected
+
+
+def test_what_the_signature_says() -> None:
+    call = call_of(allow())
+    presigned = replace(call, verified=replace(call.verified, presigned=True, payload_hash="UNSIGNED-PAYLOAD"))
+    assert lookup("s3:authType", call=presigned) == ("REST-QUERY-STRING",)
+    assert lookup("s3:x-amz-content-sha256", call=presigned) == ("UNSIGNED-PAYLOAD",)
+    later = Subject(presigned, "s3:GetObject", lambda: NOW + timedelta(minutes=10))
+    assert later.lookup("s3:signatureage") == ("600000",)
+
+
+def test_what_the_connection_says() -> None:
+    call = call_of(allow())
+
+    def on(peer: Peer | None, name: str) -> Values | None:
+        return lookup(name, call=replace(call, request=replace(call.request, peer=peer)))
+
+    plain, secure = Peer("203.0.113.7", False), Peer("203.0.113.7", True)
+    assert on(plain, "aws:SourceIp") == ("203.0.113.7",)
+    assert on(plain, "aws:SecureTransport") == ("false",)
+    assert on(secure, "aws:SecureTransport") == ("true",)
+    assert on(plain, "s3:TlsVersion") == ()
+    assert on(secure, "s3:TlsVersion") is None
+
+
+def test_a_call_on_no_bucket() -> None:
+    call = replace(make_call("GET", Target()), caller=caller())
+    assert refusal(call, "s3:ListAllMyBuckets") is None
+    subject = Subject(call, "s3:ListAllMyBuckets", lambda: NOW)
+    assert subject.lookup("aws:resourceaccount") == ()
+    assert subject.lookup("aws:sourceip") == ()
+    assert subject.lookup("aws:requestedregion") == ("us-east-1",)
+    assert refusal(
+        replace(call, caller=Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/x", "", "")), "s3:ListAllMyBuckets"
+    )
+
+
+def test_only_what_authorizes_by_itself_or_is_refused_has_no_action() -> None:
+    refused = {operation.name for operation in UNIMPLEMENTED} | {"MethodNotAllowed"}
+    assert {operation.name for operation in OPERATIONS if not operation.action} - refused == {"DeleteObjects"}
+
+
+async def test_each_deletion_of_many_is_authorized_for_itself() -> None:
+    upstream = FakeUpstream({"bucket": {key: StoredThing(1, '"e"') for key in ("mine/a", "mine/b", "theirs/c")}})
+    gateway = make_gateway(upstream)
+    mine = "arn:aws:s3:::bucket/mine/*"
+    statements = (allow("s3:DeleteObject", Resource=mine), allow("s3:DeleteObjectVersion", Resource=f"{mine}a"))
+
+    async def delete(*objects: dict[str, str]) -> dict[str, Any]:
+        body = xml_codec.render("Delete", {"Object": list(objects)})
+        headers = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+        call = call_of(*statements, method="POST", target=Target("bucket"), query="delete", headers=headers, body=body)
+        answer = await delete_objects.run(gateway, call)
+        assert isinstance(answer.body, bytes)
+        return dict(xml_codec.parse(answer.body, "DeleteResult", lists=("Deleted", "Error")))
+
+    outcome = await delete({"Key": "mine/a"}, {"Key": "theirs/c"}, {"Key": "mine/b", "VersionId": "v1"})
+    assert outcome["Deleted"] == [{"Key": "mine/a"}]
+    refused = {(entry["Key"], entry.get("VersionId"), entry["Code"]): entry["Message"] for entry in outcome["Error"]}
+    assert set(refused) == {("theirs/c", None, "AccessDenied"), ("mine/b", "v1", "AccessDenied")}
+    assert refused["theirs/c", None, "AccessDenied"].endswith(
+        'not authorized to perform: s3:DeleteObject on resource: "arn:aws:s3:::bucket/theirs/c" '
+        "because no identity-based policy allows the s3:DeleteObject action"
+    )
+    assert set(upstream.buckets["bucket"]) == {"mine/b", "theirs/c"}
+    asked = len(upstream.sent)
+    assert "Deleted" not in await delete({"Key": "theirs/c"})
+    assert len(upstream.sent) == asked, "the store is not asked to delete nothing"
