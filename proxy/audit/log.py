@@ -103,6 +103,9 @@ class AuditLog(Audit):
             self._found = "altered"
         elif anchor is None and paths:
             self._found = "missing"
+        elif anchor is None:
+            # A chain without an anchor is one whose anchor was removed.
+            self._heads.anchor(self._name, BEGINNING)
         place = anchor or BEGINNING
         chain_key = chain.chain_key(key, self._name)
         for path in reversed(paths):

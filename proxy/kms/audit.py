@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 from proxy.aws.credentials import Caller, CallOrigin
 from proxy.aws.errors import AwsError
@@ -54,38 +53,47 @@ class Call:
 
 
 def record_of(call: Call, origin: CallOrigin, now: datetime, event_id: bytes) -> dict[str, Any]:
-    """The record of a call. ``event_id`` is 16 random bytes."""
+    """The record of a call. ``now`` is in UTC; ``event_id`` is 16 random bytes."""
+    account = origin.caller.account
+    resources = []
+    is_foreign = False
+    for arn, kind in call.resources:
+        owner = arn.split(":", 5)[4]
+        is_foreign = is_foreign or owner != account
+        resources.append({"accountId": owner, "type": kind, "ARN": arn})
     event: dict[str, Any] = {
         "eventVersion": _EVENT_VERSION,
         "userIdentity": _identity(origin.caller, origin.via_service),
-        "eventTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "eventTime": now.isoformat()[:19] + "Z",
         "eventSource": call.source,
         "eventName": call.name,
         "awsRegion": origin.region,
         "sourceIPAddress": origin.source_address,
         "userAgent": origin.user_agent,
+        "requestParameters": call.request,
+        "responseElements": call.response,
+        "requestID": origin.request_id,
+        "eventID": _uuid(event_id),
+        "readOnly": call.read_only,
+        "resources": resources,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": account,
+        "eventCategory": "Management",
     }
     if call.error is not None:
         event["errorCode"] = _ERROR_CODES.get(call.error.code, call.error.code)
         event["errorMessage"] = _error_message(call.error)
-    account = origin.caller.account
-    event["requestParameters"] = call.request
-    event["responseElements"] = call.response
-    event["requestID"] = origin.request_id
-    event["eventID"] = str(UUID(bytes=event_id, version=4))
-    event["readOnly"] = call.read_only
-    owners = [arn.split(":", 5)[4] for arn, _ in call.resources]
-    event["resources"] = [
-        {"accountId": owner, "type": kind, "ARN": arn}
-        for owner, (arn, kind) in zip(owners, call.resources, strict=True)
-    ]
-    event["eventType"] = "AwsApiCall"
-    event["managementEvent"] = True
-    event["recipientAccountId"] = account
-    if any(owner != account for owner in owners):
-        event["sharedEventID"] = str(UUID(bytes=event_id[8:] + event_id[:8], version=4))
-    event["eventCategory"] = "Management"
+    if is_foreign:
+        # CloudTrail's two copies, one for each account, share it; here the one copy is for both.
+        event["sharedEventID"] = _uuid(event_id[8:] + event_id[:8])
     return event
+
+
+def _uuid(random: bytes) -> str:
+    """A random UUID (version 4)."""
+    digits = random.hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 _ERROR_CODES: Final = {"AccessDeniedException": "AccessDenied"}
@@ -100,7 +108,21 @@ def _error_message(error: AwsError) -> str | None:
     return message
 
 
+_identities: dict[tuple[int, str | None], tuple[Caller, dict[str, Any]]] = {}
+"""By the caller's identity; it is kept, so its id stays its own."""
+_MAX_IDENTITIES: Final = 1024
+
+
 def _identity(caller: Caller, via_service: str | None) -> dict[str, Any]:
+    known = _identities.get((id(caller), via_service))
+    if known is None:
+        if len(_identities) >= _MAX_IDENTITIES:
+            _identities.clear()
+        known = _identities[id(caller), via_service] = (caller, _new_identity(caller, via_service))
+    return known[1]
+
+
+def _new_identity(caller: Caller, via_service: str | None) -> dict[str, Any]:
     """https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html"""
     session = caller.session
     is_role = session is not None and session.role_arn is not None

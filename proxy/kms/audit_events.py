@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/understanding-kms-
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.aws import arn
@@ -54,6 +55,7 @@ _USING: Final = frozenset(("Encrypt", "Decrypt", "ReEncrypt", "Sign", "Verify", 
 _KEY_MEMBERS: Final = ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId")
 
 
+@lru_cache(maxsize=128)
 def is_read_only(operation: str) -> bool:
     """Whether CloudTrail calls the operation readOnly, which every use of a key is."""
     return operation.startswith(_READING) or operation in _USING
@@ -65,8 +67,13 @@ def shown(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, bytes) or name in HIDDEN:
             continue
-        result[name[0].lower() + name[1:]] = value if isinstance(value, str) or name in _MAPS else _shown_value(value)
+        result[_member(name)] = value if isinstance(value, str) or name in _MAPS else _shown_value(value)
     return result
+
+
+@lru_cache(maxsize=512)
+def _member(name: str) -> str:
+    return name[0].lower() + name[1:]
 
 
 def _shown_value(value: Any) -> Any:
@@ -102,6 +109,9 @@ async def _resources(
 ) -> tuple[tuple[str, str], ...]:
     """The aliases and keys that a call concerns: those that the answer names, else what the request names, as far as
     its form and the aliases tell."""
+    known = answer.get("KeyId", "")
+    if known.startswith("arn:") and "SourceKeyId" not in answer and "AliasName" not in request:
+        return ((known, _KEY),)
     found: dict[str, str] = {}
     if "AliasName" in request:
         found[model.alias_arn(origin.caller.account, origin.region, request["AliasName"])] = _ALIAS
