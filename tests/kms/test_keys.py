@@ -68,11 +68,8 @@ async def test_a_key_for_imported_material_waits_for_it(kms: Kms) -> None:
 @pytest.mark.parametrize(
     ("members", "code"),
     [
-        ({"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}, "UnsupportedOperationException"),
-        ({"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}, "UnsupportedOperationException"),
-        ({"CustomerMasterKeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}, "UnsupportedOperationException"),
-        ({"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": "cks-1"}, "UnsupportedOperationException"),
-        ({"Origin": "EXTERNAL_KEY_STORE", "XksKeyId": "a"}, "UnsupportedOperationException"),
+        ({"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": "cks-1"}, "CustomKeyStoreNotFoundException"),
+        ({"Origin": "EXTERNAL_KEY_STORE", "XksKeyId": "a"}, "ValidationException"),
         ({"KeyUsage": "SIGN_VERIFY"}, "ValidationException"),
         ({"KeySpec": "SYMMETRIC_DEFAULT", "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT"}, "ValidationException"),
         ({"KeySpec": "AES_512"}, "ValidationException"),
