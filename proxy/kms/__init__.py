@@ -11,6 +11,7 @@ The map, bottom to top:
 ``lifecycle``                        what time alone does to a key, settled by whoever looks at it next
 ``service``                          keys found, callers authorized
 ``operation`` ``operations``         AWS's operations as values, and the table that calls them
+``scheduler``                        settles, now and then, the keys that nobody looks at
 
 Every change is one write of the store that compares versions; a conflict runs the operation again from its start.
 """
