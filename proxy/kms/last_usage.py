@@ -9,9 +9,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.kms import model
 from proxy.kms.model import KeyName
@@ -22,8 +21,7 @@ logger = logging.getLogger(__name__)
 _INTERVAL: Final = timedelta(minutes=1)
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """A successful cryptographic operation."""
 
     operation: str
