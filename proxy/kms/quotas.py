@@ -9,7 +9,6 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-secon
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -150,7 +149,8 @@ class QuotaStore(Protocol):
 
     def lease(self, scope: str, limit: int, wanted: int, slot: int) -> int:
         """Counts up to ``wanted`` requests in ``slot``, as many as ``limit`` still leaves in it and the ``SLOTS``
-        slots before it, and returns how many; ``wanted`` where the store can't be used."""
+        slots before it, and returns how many; ``wanted`` where the store can't be used. What was counted more than a
+        second ahead, before the clock was put back, is forgotten."""
         ...
 
     def close(self) -> None: ...
@@ -160,17 +160,16 @@ class MemoryQuotaStore(QuotaStore):
     """Counts of one process."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, deque[tuple[int, int]]] = {}
+        self._counts: dict[str, list[tuple[int, int]]] = {}
 
     def lease(self, scope: str, limit: int, wanted: int, slot: int) -> int:
         if len(self._counts) > _MAX_HELD:
             self._counts.clear()
-        counts = self._counts.setdefault(scope, deque())
-        while counts and counts[0][0] < slot - SLOTS:
-            counts.popleft()
+        counts = [each for each in self._counts.get(scope, ()) if slot - SLOTS <= each[0] <= slot + SLOTS]
         granted = max(0, min(wanted, limit - sum(count for _, count in counts)))
         if granted:
             counts.append((slot, granted))
+        self._counts[scope] = counts
         return granted
 
     def close(self) -> None:

@@ -46,8 +46,5 @@ class KeyCount:
 
 async def check_aliases(service: "KeyService", key: KmsKey, quota: int) -> None:
     """Refuses one alias more on a key than the quota allows. Raises KmsError (LimitExceededException)."""
-    records = await service.repository.scan_all(model.ALIAS, f"{key.name.account}/{key.name.region}/")
-    if len(records) < quota:
-        return
-    if sum(model.alias_from(record).target == key.name.id for record in records) >= quota:
+    if len(await service.repository.aliases_of(key.name)) >= quota:
         raise errors.limit_exceeded(f"The key {key.arn} has reached its limit of {quota} aliases.")

@@ -77,6 +77,8 @@ async def update_alias(service: KeyService, origin: CallOrigin, request: Values)
     _check_target(request["TargetKeyId"])
     alias = await _existing(service, origin, "UpdateAlias", request["AliasName"])
     key = await service.usable_key("UpdateAlias", origin, request["TargetKeyId"])
+    if key.name.id != alias.target:
+        await check_aliases(service, key, service.resource_quotas.aliases_per_key)
     moved = replace(alias, target=key.name.id, updated=service.now())
     await service.repository.write([model.alias_record(moved)])
 

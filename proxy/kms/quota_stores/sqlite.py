@@ -41,7 +41,10 @@ class SqliteQuotaStore(QuotaStore):
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                connection.execute("DELETE FROM admitted WHERE scope = ? AND slot < ?", (scope, slot - SLOTS))
+                connection.execute(
+                    "DELETE FROM admitted WHERE scope = ? AND slot NOT BETWEEN ? AND ?",
+                    (scope, slot - SLOTS, slot + SLOTS),
+                )
                 (admitted,) = connection.execute(
                     "SELECT coalesce(sum(count), 0) FROM admitted WHERE scope = ?", (scope,)
                 ).fetchone()
