@@ -127,6 +127,11 @@ def internal() -> KmsError:
     return KmsError("KMSInternalException", "An internal error occurred. Try again later.")
 
 
+def abandoned() -> KmsError:
+    """For the audit log alone: the client went away before the answer."""
+    return KmsError("RequestAbandoned", "The connection ended before the request was answered.")
+
+
 def dependency_timeout() -> KmsError:
     """The store of keys could not be reached in time; the request may be sent again."""
     return KmsError("DependencyTimeoutException", "The system timed out while trying to fulfill the request.")

@@ -107,6 +107,10 @@ async def perform(
     except KmsError as error:
         await _record(service, origin, name, request, None, error)
         raise
+    except asyncio.CancelledError:
+        # Whatever it has done by now is done.
+        await _record(service, origin, name, request, None, errors.abandoned())
+        raise
     await _record(service, origin, name, request, answer_of(result), None)
     return result
 
