@@ -53,6 +53,7 @@ _OURS: Final = frozenset(
 _DETAIL: Final = ("Key", "BucketName", "UploadId", "VersionId", "ArgumentName", "ArgumentValue", "Condition", "Header")
 """Members of the store's error documents that are passed on."""
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _STORE_WORDS = re.compile(r"minio|seaweedfs|https?://", re.IGNORECASE)
 
 
@@ -127,6 +128,30 @@ async def expect(answer: Response, target: Target, *statuses: int) -> bytes:
 async def store_error(answer: Response, call: Call) -> AwsError:
     """The error in an answer that is none of those that the operation knows, as the client may see it."""
     return error_of(answer.status, await read_answer(answer), call.target)
+
+
+def etag_of(answer: Headers) -> str:
+    """The ETag, with its quotes, that the store has given what it took.
+
+    Raises:
+        UpstreamError: it tells none.
+    """
+    etag = answer.get("ETag", "").strip('"')
+    if not etag:
+        raise UpstreamError("the store tells no ETag")
+    return f'"{etag}"'
+
+
+def stored_length(answer: Response) -> int:
+    """The length of a stored object, from the head of an answer to GET or HEAD.
+
+    Raises:
+        UpstreamError: it can't be read.
+    """
+    length = answer.headers.get("Content-Length", "")
+    if not _LENGTH.fullmatch(length):
+        raise UpstreamError("the store does not tell the object's length")
+    return int(length)
 
 
 def passed(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:

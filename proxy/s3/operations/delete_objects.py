@@ -5,7 +5,6 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from multidict import CIMultiDict
@@ -16,8 +15,10 @@ from proxy.s3 import etag as etags
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
-from proxy.s3.gateway import Call, Gateway
+from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
 from proxy.s3.operation import Level, operation
+from proxy.s3.state import ObjectRecord
 from proxy.s3.upstream import UpstreamError
 
 _MOST_KEYS: Final = 1000
@@ -41,18 +42,17 @@ async def delete_object(gateway: Gateway, call: Call) -> Response:
     for name in _DIRECTORY_BUCKETS_ONLY:
         if name in call.request.headers:
             raise not_implemented(name)
-    started = gateway.clock()
     headers: dict[str, str] = {}
     condition = call.request.headers.get("If-Match")
     if condition is not None:
         (headers["If-Match"],) = await _translated(gateway, call, [Deletion(call.target.key, etag=condition)])
+    records = await records_of(gateway, call.target)
     request = upstream_request(
         "DELETE", call.target, call.request, headers=headers, query_names=("versionId",), header_names=_HEADERS
     )
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200, 204)
-    if "x-amz-version-id" not in answer.headers and call.request.parameter("versionId") is None:
-        await gateway.objects.forget(call.target.bucket, call.target.key, before=started)
+    await drop_removed(gateway, records, answer.headers, named=call.request.parameter("versionId"))
     return Response(204, passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id")))
 
 
@@ -70,7 +70,7 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     for deletion in deletions:
         if not gateway.settings.store.fits(deletion.key):
             raise unfit_key(deletion.key)
-    started = gateway.clock()
+    records = await gateway.objects.find(call.target.bucket, list({deletion.key for deletion in deletions}))
     body = _render(await _for_upstream(gateway, call, deletions))
     headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
     request = upstream_request(
@@ -78,7 +78,7 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     )
     answer = await gateway.upstream.send(request)
     deleted, failed = _parse_result(await expect(answer, call.target, 200))
-    await _forget(gateway, call.target.bucket, deleted, started)
+    await _forget(gateway, deleted, records)
     content = {"Deleted": [] if quiet else deleted, "Error": failed}
     document = xml_codec.render("DeleteResult", content)
     return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
@@ -148,9 +148,8 @@ async def _translated(gateway: Gateway, call: Call, conditional: Sequence[Deleti
     for deletion in conditional:
         value = deletion.etag or ""
         try:
-            found.append(
-                etags.to_upstream(value, records.get(deletion.key, ()), key=deletion.key, mixed=call.record.mixed)
-            )
+            own = await distinguished(gateway, Target(call.target.bucket, deletion.key), records.get(deletion.key, []))
+            found.append(etags.to_upstream(value, own, key=deletion.key, mixed=call.record.mixed))
         except ValueError:
             raise invalid_argument("The If-Match header is not valid.", "If-Match", value) from None
     return found
@@ -188,8 +187,16 @@ def _only(members: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: members[name] for name in names if members.get(name)}
 
 
-async def _forget(gateway: Gateway, bucket: str, deleted: Sequence[Mapping[str, str]], started: datetime) -> None:
+async def _forget(
+    gateway: Gateway, deleted: Sequence[Mapping[str, str]], records: Mapping[str, Sequence[ObjectRecord]]
+) -> None:
     """Drops the records of objects that are gone for good; versions that stay behind a delete marker keep theirs."""
+    gone: list[ObjectRecord] = []
     for item in deleted:
-        if "VersionId" not in item and "DeleteMarker" not in item and "Key" in item:
-            await gateway.objects.forget(bucket, item["Key"], before=started)
+        before = records.get(item.get("Key", ""), ())
+        if "VersionId" in item:
+            gone += of_version(before, item["VersionId"])
+        elif "DeleteMarker" not in item:
+            gone += removed(before, gateway.clock())
+    if gone:
+        await gateway.objects.forget(gone)

@@ -7,14 +7,15 @@ from multidict import CIMultiDict
 from proxy.aws.message import Request, Response
 from proxy.s3 import byte_range, preconditions, sse
 from proxy.s3.data_keys import data_key_of
-from proxy.s3.forwarding import store_error
+from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import of_one_object
-from proxy.s3.upstream import Upstream, UpstreamError
+from proxy.s3.upstream import Upstream
 
 
 @operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")
@@ -25,8 +26,8 @@ async def head_object(gateway: Gateway, call: Call) -> Response:
 
 
 async def _answer(gateway: Gateway, call: Call) -> Response:
-    records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
-    conditions = preconditions.for_read(call, records)
+    records = await records_of(gateway, call.target)
+    conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
         return not_modified(answer, records)
@@ -68,7 +69,4 @@ async def _head(store: Upstream, call: Call, query: str, conditions: CIMultiDict
 async def _described(gateway: Gateway, call: Call, answer: Response, records: Sequence[ObjectRecord]) -> StoredObject:
     if answer.status != 200:
         raise await store_error(answer, call)
-    length = answer.headers.get("Content-Length", "")
-    if not length.isdigit():
-        raise UpstreamError("the store does not tell the object's length")
-    return await describe(gateway, call.record, call.target.key, answer.headers, int(length), records)
+    return await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)
