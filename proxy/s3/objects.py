@@ -212,7 +212,7 @@ async def table_of_parts(
     logger.warning(
         "the table of parts of %s is rebuilt from the object: that no part is missing, and none an earlier attempt, "
         "cannot be proved",
-        target.arn,
+        target.path,
     )
     walked = await part_walk.walk(gateway, target, stored.upstream_etag, stored.stored_size, stored.version)
     encoded = parts.encode(PartsTable(header.object_id, walked), header, data_key)
@@ -235,7 +235,7 @@ async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRec
     try:
         stored = await describe(gateway, bucket, key, answer.headers, stored_length(answer), records)
     except EnvelopeError as error:
-        logger.error("%s does not verify: %s", target.arn, error)
+        logger.error("%s does not verify: %s", target.path, error)
         return None
     now = gateway.clock()
     object_id = stored.header.object_id if stored.header else b""

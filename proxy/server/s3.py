@@ -9,11 +9,11 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, decode_percent
-from proxy.aws.policy import Decision, evaluate_identity
 from proxy.aws.sigv4 import Verified, effective_headers
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
 from proxy.s3 import errors
+from proxy.s3.authorization import authorize, check_owner, may
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
@@ -48,7 +48,7 @@ class S3Service:
         except KmsError as error:
             raise as_s3_error(error, target.key) from error
         except EnvelopeError as error:
-            logger.error("%s %s/%s does not verify: %s", request_id, target.bucket, target.key, error)
+            logger.error("%s %s does not verify: %s", request_id, target.path, error)
             raise errors.damaged_object(target.key) from error
         except StateUnavailable as error:
             logger.error("%s the gateway's state cannot be used: %s", request_id, error)
@@ -68,8 +68,16 @@ class S3Service:
         if bucket is not None and not self._gateway.settings.any_region:
             _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
-        _authorize(call, operation)
-        return await operation.run(self._gateway, call)
+        check_owner(call)
+        if operation.action:
+            authorize(call, operation.action, target)
+        try:
+            return await operation.run(self._gateway, call)
+        except AwsError as error:
+            if error.code == "NoSuchKey" and not may(call, "s3:ListBucket", Target(target.bucket)):
+                # Who may not list a bucket is not told which keys there are not.
+                raise errors.access_denied() from error
+            raise
 
     async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
         if not target.bucket or operation.makes_bucket:
@@ -139,30 +147,6 @@ def _refuse_other_region(asked: str, region: str) -> None:
     if asked != region:
         message = f"The authorization header is malformed; the region '{asked}' is wrong; expecting '{region}'"
         raise AwsError("AuthorizationHeaderMalformed", message, 400, detail={"Region": region})
-
-
-def _authorize(call: Call, operation: Operation) -> None:
-    """Refuses what the caller's policies do not allow, and buckets of other accounts."""
-    if not operation.action:
-        return
-    if call.bucket is not None:
-        expected = call.request.headers.get("x-amz-expected-bucket-owner")
-        if expected is not None and expected != call.bucket.account:
-            raise errors.access_denied()
-        if call.bucket.account != call.caller.account:
-            raise errors.access_denied()
-    arn = call.target.arn
-    decision = evaluate_identity(call.caller, operation.action, arn)
-    if decision is not Decision.ALLOWED:
-        reason = (
-            "with an explicit deny in an identity-based policy"
-            if decision is Decision.EXPLICITLY_DENIED
-            else f"because no identity-based policy allows the {operation.action} action"
-        )
-        message = (
-            f'User: {call.caller.arn} is not authorized to perform: {operation.action} on resource: "{arn}" {reason}'
-        )
-        raise errors.access_denied(message)
 
 
 def render_error(error: AwsError, request_id: str, host_id: str, resource: str) -> Response:

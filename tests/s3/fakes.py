@@ -22,6 +22,7 @@ from tests.fakes import FakeClock, FakeRandom
 
 ACCOUNT = "111122223333"
 OTHER_ACCOUNT = "444455556666"
+EVERYTHING = ({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]},)
 
 
 @dataclass
@@ -191,7 +192,7 @@ def make_gateway(upstream: FakeUpstream | None = None, **profile: Any) -> Gatewa
 
 
 def caller(account: str = ACCOUNT) -> Caller:
-    return Caller(account, f"arn:aws:iam::{account}:user/tester", "AIDAEXAMPLE", "AKIAEXAMPLE")
+    return Caller(account, f"arn:aws:iam::{account}:user/tester", "AIDAEXAMPLE", "AKIAEXAMPLE", EVERYTHING)
 
 
 def make_call(

@@ -10,8 +10,10 @@ from typing import Any, Final
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.s3 import etag as etags
+from proxy.s3.authorization import authorize
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
@@ -62,14 +64,44 @@ DELETE_OBJECT_VERSION = operation(
 )(delete_object)
 
 
-@operation("DeleteObjects", "POST", Level.BUCKET, "s3:DeleteObject", query=("delete",))
+@operation("DeleteObjects", "POST", Level.BUCKET, "", query=("delete",))
 async def delete_objects(gateway: Gateway, call: Call) -> Response:
-    """Deletes up to 1,000 objects; each has its own outcome in the answer."""
+    """Deletes up to 1,000 objects; each is authorized by itself and has its own outcome in the answer."""
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
-    for deletion in deletions:
+    allowed, failed = _authorized(call, deletions)
+    for deletion in allowed:
         if not gateway.settings.store.fits(deletion.key):
             raise unfit_key(deletion.key)
+    deleted: list[dict[str, str]] = []
+    if allowed:
+        deleted, refused = await _delete_upstream(gateway, call, allowed)
+        failed += refused
+    content = {"Deleted": [] if quiet else deleted, "Error": failed}
+    document = xml_codec.render("DeleteResult", content)
+    return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
+
+
+def _authorized(call: Call, deletions: Sequence[Deletion]) -> tuple[list[Deletion], list[dict[str, str]]]:
+    """The deletions that the caller's policies allow, and an error for each of the others."""
+    allowed: list[Deletion] = []
+    refused: list[dict[str, str]] = []
+    for deletion in deletions:
+        action = "s3:DeleteObjectVersion" if deletion.version_id else "s3:DeleteObject"
+        try:
+            authorize(call, action, Target(call.target.bucket, deletion.key))
+        except AwsError as error:
+            version = {"VersionId": deletion.version_id} if deletion.version_id else {}
+            refused.append({"Key": deletion.key, **version, "Code": error.code, "Message": error.message or ""})
+        else:
+            allowed.append(deletion)
+    return allowed, refused
+
+
+async def _delete_upstream(
+    gateway: Gateway, call: Call, deletions: Sequence[Deletion]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """What the store has deleted, and what not."""
     records = await gateway.objects.find(call.target.bucket, list({deletion.key for deletion in deletions}))
     body = _render(await _for_upstream(gateway, call, deletions))
     headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
@@ -79,9 +111,7 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     answer = await gateway.upstream.send(request)
     deleted, failed = _parse_result(await expect(answer, call.target, 200))
     await _forget(gateway, deleted, records)
-    content = {"Deleted": [] if quiet else deleted, "Error": failed}
-    document = xml_codec.render("DeleteResult", content)
-    return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
+    return deleted, failed
 
 
 def _require_digest(call: Call) -> None:

@@ -52,13 +52,18 @@ class Slice:
     plan: PartsPlan | None = None
 
 
-@operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")
-async def get_object(gateway: Gateway, call: Call) -> Response:
+async def read_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     sse.refuse_on_read(call.request.headers)
     query = upstream_query(call)
     wanted = byte_range.parse(call.request.headers.get("Range"))
     return await of_one_object(lambda: _get(gateway, call, query, wanted))
+
+
+get_object = operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")(read_object)
+get_object_version = operation("GetObject", "GET", Level.OBJECT, "s3:GetObjectVersion", query=("versionId",))(
+    read_object
+)
 
 
 async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | None) -> Response:

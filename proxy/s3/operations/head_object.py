@@ -18,11 +18,16 @@ from proxy.s3.store_reads import of_one_object
 from proxy.s3.upstream import Upstream
 
 
-@operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")
-async def head_object(gateway: Gateway, call: Call) -> Response:
+async def read_head(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
     return await of_one_object(lambda: _answer(gateway, call))
+
+
+head_object = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")(read_head)
+head_object_version = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObjectVersion", query=("versionId",))(
+    read_head
+)
 
 
 async def _answer(gateway: Gateway, call: Call) -> Response:

@@ -174,6 +174,29 @@ async def test_errors_are_reported_and_what_failed_or_has_versions_stays_on_reco
     assert await _known(gateway) == {"k": 2, "l": 1}
 
 
+async def test_each_object_is_authorized_by_itself() -> None:
+    gateway = await _gateway(FakeUpstream({"bucket": {key: StoredThing(5, STORED) for key in "klmn"}}))
+    policy = {
+        "Statement": [
+            {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::bucket/*"},
+            {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/k"},
+        ]
+    }
+    objects = [{"Key": "k"}, {"Key": "l"}, {"Key": "m", "VersionId": "v"}]
+    body = xml_codec.render("Delete", {"Object": objects, "Quiet": True})
+    md5 = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+    call = make_call("POST", Target("bucket"), "delete", headers=md5, body=body, record=RECORD)
+    for headers, left in ((md5, "kmn"), ({**md5, "x-amz-bypass-governance-retention": "true"}, "klmn")):
+        gateway.upstream.buckets["bucket"]["l"] = StoredThing(5, STORED)  # type: ignore[attr-defined]
+        call = make_call("POST", Target("bucket"), "delete", headers=headers, body=body, record=RECORD)
+        answer = await delete_objects.run(gateway, replace(call, caller=replace(call.caller, policies=(policy,))))
+        assert isinstance(answer.body, bytes)
+        result = xml_codec.parse(answer.body, "DeleteResult", lists=("Deleted", "Error"))
+        assert "".join(sorted(gateway.upstream.buckets["bucket"])) == left  # type: ignore[attr-defined]
+        assert [row["Code"] for row in result["Error"]] == ["AccessDenied"] * len(result["Error"])
+    assert {row["Key"] for row in result["Error"]} == {"k", "l", "m"}
+
+
 async def test_conditions_of_many() -> None:
     content = {"Object": [{"Key": "k", "ETag": MD5}, {"Key": "l"}, {"Key": "k", "ETag": STORED}]}
     gateway = await _gateway()

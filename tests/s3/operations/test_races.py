@@ -3,8 +3,10 @@ that the store holds in the end."""
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pytest
 
@@ -73,7 +75,11 @@ class GatedStore(ObjectStore):
 async def gated(rule: EncryptionRule, *, mixed: bool = False) -> tuple[World, GatedStore]:
     world = await make_world(rule=rule, mixed=mixed)
     store = GatedStore()
-    return replace(world, store=store, gateway=replace(world.gateway, upstream=store, short_reads=store)), store
+    start, ticks = world.gateway.clock(), itertools.count()
+    gateway = replace(
+        world.gateway, upstream=store, short_reads=store, clock=lambda: start + timedelta(seconds=next(ticks))
+    )
+    return replace(world, store=store, gateway=gateway), store
 
 
 async def records(world: World) -> list[ObjectRecord]:
