@@ -2,7 +2,8 @@
 
 The same policies decide as for the key service. Each bucket belongs to an account; whoever is of another account needs
 the bucket's policy as well.
-Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-s3-evaluates-access-control.html
+Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-s3-evaluates-access-control.html and
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 """
 
 from collections.abc import Callable
@@ -16,8 +17,14 @@ from proxy.s3 import errors
 from proxy.s3.condition_keys import Subject
 from proxy.s3.gateway import Call, Target
 
-_ON_VERSIONS: Final = {"s3:GetObject": "s3:GetObjectVersion"}
-"""What the actions of operations are called when the request names a version; others have rows of their own."""
+_IMPLIED: Final = (
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+    ("x-amz-bypass-governance-retention", "s3:BypassGovernanceRetention"),
+)
+"""Headers of a write that need a permission of their own."""
 
 
 def check_owner(call: Call) -> None:
@@ -31,17 +38,22 @@ def check_owner(call: Call) -> None:
         raise errors.access_denied()
 
 
-def authorize(call: Call, action: str, clock: Callable[[], datetime], bucket_policy: Policy | None = None) -> None:
-    """Refuses what the caller may not do with the call's target.
+def authorize(
+    call: Call, action: str, target: Target, clock: Callable[[], datetime], bucket_policy: Policy | None = None
+) -> None:
+    """Refuses what the caller may not do with ``target``: the action, and what the call's headers imply.
 
     Raises:
         AwsError: AccessDenied.
     """
-    if call.request.parameter("versionId") is not None:
-        action = _ON_VERSIONS.get(action, action)
-    refused = refusal(call, action, call.target, clock, bucket_policy)
-    if refused is not None:
-        raise refused
+    actions = [action]
+    if call.request.method not in ("GET", "HEAD"):
+        headers = call.request.headers
+        actions += [implied for name, implied in _IMPLIED if headers.get(name, "false").lower() != "false"]
+    for each in actions:
+        refused = refusal(call, each, target, clock, bucket_policy)
+        if refused is not None:
+            raise refused
 
 
 def refusal(

@@ -3,7 +3,7 @@
 from proxy.aws.errors import AwsError
 from proxy.s3 import payload
 from proxy.s3.gateway import Call, Gateway
-from proxy.stream import read_all
+from proxy.stream import transformed
 
 
 async def read_document(gateway: Gateway, call: Call, limit: int, *, checksum_of_body: bool = True) -> bytes:
@@ -20,12 +20,5 @@ async def read_document(gateway: Gateway, call: Call, limit: int, *, checksum_of
         if error.code == "EntityTooLarge":
             raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400) from error
         raise
-    verifier = plan.verifier(want_md5=False)
     with gateway.memory.hold(plan.length):
-        try:
-            # The framing of aws-chunked and its trailers come on top of the payload.
-            raw = await read_all(call.request.body, 2 * limit + 65536)
-        except ValueError:
-            raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400) from None
-        data = bytes(verifier.update(raw))
-        return data + bytes(verifier.finalize())
+        return await transformed(call.request.body, plan.verifier(want_md5=False))

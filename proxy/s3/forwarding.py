@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request, Response
-from proxy.aws.xml_codec import XmlError, read_elements
+from proxy.aws.xml_codec import Node, XmlError, parse, read_elements
 from proxy.s3.errors import (
     access_denied,
     internal_error,
@@ -24,7 +24,9 @@ from proxy.s3.errors import (
     method_not_allowed,
     no_such_bucket,
     no_such_key,
+    not_implemented,
     service_unavailable,
+    slow_down,
 )
 from proxy.s3.gateway import Call, Target
 from proxy.s3.upstream import UpstreamError
@@ -50,9 +52,14 @@ _OURS: Final = frozenset(
 )
 """Errors about the proxy's own credentials and configuration, which a client must not take for its own."""
 
+_SERVER_ERRORS: Final = {
+    error.code: error.message for error in (internal_error(), not_implemented(), service_unavailable(), slow_down())
+}
+
 _DETAIL: Final = ("Key", "BucketName", "UploadId", "VersionId", "ArgumentName", "ArgumentValue", "Condition", "Header")
 """Members of the store's error documents that are passed on."""
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _STORE_WORDS = re.compile(r"minio|seaweedfs|https?://", re.IGNORECASE)
 
 
@@ -112,6 +119,18 @@ async def read_answer(answer: Response) -> bytes:
         raise UpstreamError("the store's answer is too long") from None
 
 
+def parse_answer(body: bytes, root: str, *, lists: Iterable[str] = ()) -> Node:
+    """The content of a document of the store.
+
+    Raises:
+        UpstreamError: it is none with this root.
+    """
+    try:
+        return parse(body, root, lists=lists)
+    except XmlError as error:
+        raise UpstreamError("the store's answer can't be read") from error
+
+
 async def expect(answer: Response, target: Target, *statuses: int) -> bytes:
     """The body of an answer with one of these statuses.
 
@@ -129,6 +148,30 @@ async def store_error(answer: Response, call: Call) -> AwsError:
     return error_of(answer.status, await read_answer(answer), call.target)
 
 
+def etag_of(answer: Headers) -> str:
+    """The ETag, with its quotes, that the store has given what it took.
+
+    Raises:
+        UpstreamError: it tells none.
+    """
+    etag = answer.get("ETag", "").strip('"')
+    if not etag:
+        raise UpstreamError("the store tells no ETag")
+    return f'"{etag}"'
+
+
+def stored_length(answer: Response) -> int:
+    """The length of a stored object, from the head of an answer to GET or HEAD.
+
+    Raises:
+        UpstreamError: it can't be read.
+    """
+    length = answer.headers.get("Content-Length", "")
+    if not _LENGTH.fullmatch(length):
+        raise UpstreamError("the store does not tell the object's length")
+    return int(length)
+
+
 def passed(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:
     """The headers of an answer of the store that an operation passes on."""
     return CIMultiDict((name, headers[name]) for name in names if name in headers)
@@ -142,8 +185,10 @@ def error_of(status: int, body: bytes, target: Target) -> AwsError:
     code = document.get("Code", "")
     if status < 400 or code in _OURS or not code.isalnum():
         return service_unavailable() if status != 403 else internal_error()
-    if code.startswith("XMinio"):
-        return AwsError(code.removeprefix("XMinio"), _message(document), status)
+    code = code.removeprefix("XMinio")
+    if status >= 500:
+        # What went wrong inside the store, with whatever paths and addresses, is not the client's to know.
+        return AwsError(code, _SERVER_ERRORS.get(code), status)
     detail = {name: text for name in _DETAIL if (text := document.get(name))}
     return AwsError(code, _message(document), status, detail=detail)
 

@@ -20,7 +20,9 @@ from proxy.envelope.v1 import Unlocked
 from proxy.s3 import etag as etags
 from proxy.s3 import part_walk
 from proxy.s3.data_keys import data_key_of, service_origin
+from proxy.s3.forwarding import stored_length
 from proxy.s3.gateway import Gateway, Target
+from proxy.s3.object_records import records_of, version_id_of
 from proxy.s3.state import BucketRecord, ObjectRecord
 from proxy.s3.store_reads import read_stored
 
@@ -72,16 +74,17 @@ async def describe(
     target = Target(bucket.name, key)
     if header.layout is Layout.MULTIPART:
         if record is not None and record.upstream_etag != upstream_etag:
-            record = replace(record, upstream_etag=upstream_etag, etag=upstream_etag)
+            version_id = version_id_of(headers)
+            record = replace(record, upstream_etag=upstream_etag, etag=upstream_etag, version_id=version_id)
             await gateway.objects.put(record)
-        return await _multipart(gateway, target, header, upstream_etag, stored_size, version, record)
+        return await _multipart(gateway, target, header, headers, stored_size, record)
     try:
         size = ranges.plaintext_size(stored_size)
     except ValueError as error:
         raise EnvelopeError(str(error)) from error
     needs_record = bucket.mixed or (header.mode is Mode.S3 and gateway.settings.md5_etags)
     if needs_record and (record is None or record.upstream_etag != upstream_etag):
-        record = await _put_on_record(gateway, bucket, target, header, upstream_etag, size, version)
+        record = await _put_on_record(gateway, bucket, target, header, headers, size)
     shown = etags.to_client(upstream_etag, record)
     return StoredObject(header, upstream_etag, stored_size, size, shown, record, version)
 
@@ -98,7 +101,7 @@ async def _without_envelope(
     if not marker:
         if not bucket.mixed:
             raise EnvelopeError("the object has no envelope")
-        if any(row.object_id for row in records):
+        if any(row.object_id and row.upstream_etag for row in records):
             raise EnvelopeError("the object was written encrypted and now lies there as plaintext")
         if not any(row.upstream_etag == upstream_etag for row in records):
             now = gateway.clock()
@@ -111,11 +114,12 @@ async def _multipart(
     gateway: Gateway,
     target: Target,
     header: Header,
-    upstream_etag: str,
+    headers: Headers,
     stored_size: int,
-    version: str,
     record: ObjectRecord | None,
 ) -> StoredObject:
+    upstream_etag = headers.get("ETag", "")
+    version = version_query(headers.get("x-amz-version-id"))
     if record is not None and record.parts:
         sizes = parts.decode(record.parts).sizes
         if sum(map(ranges.part_stored_size, sizes)) != stored_size:
@@ -123,16 +127,13 @@ async def _multipart(
         return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
     walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version)
     sizes = [part.size for part in walked]
-    now = gateway.clock()
-    record = ObjectRecord(
-        target.bucket, target.key, header.object_id, upstream_etag, sum(sizes), upstream_etag, b"", now
-    )
+    record = _record(gateway, target, header, headers, sum(sizes), upstream_etag)
     await gateway.objects.put(record)
     return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
 
 
 async def _put_on_record(
-    gateway: Gateway, bucket: BucketRecord, target: Target, header: Header, upstream_etag: str, size: int, version: str
+    gateway: Gateway, bucket: BucketRecord, target: Target, header: Header, headers: Headers, size: int
 ) -> ObjectRecord:
     """Records a single PUT whose record is missing: the process ended in between, or the state store was lost."""
     shown: str | None = None
@@ -141,12 +142,29 @@ async def _put_on_record(
         unlocked = v1.unlock(header, data_key)
         md5 = unlocked.digests.md5
         if md5 is None and ranges.footer_range(size) is not None:
-            md5 = (await footer_of(gateway, target, unlocked, size, upstream_etag, version)).md5
+            version = version_query(headers.get("x-amz-version-id"))
+            md5 = (await footer_of(gateway, target, unlocked, size, headers.get("ETag", ""), version)).md5
         shown = f'"{md5.hex()}"' if md5 is not None else None
-    now = gateway.clock()
-    record = ObjectRecord(target.bucket, target.key, header.object_id, upstream_etag, size, shown, b"", now)
+    record = _record(gateway, target, header, headers, size, shown)
     await gateway.objects.put(record)
     return record
+
+
+def _record(
+    gateway: Gateway, target: Target, header: Header, headers: Headers, size: int, shown: str | None
+) -> ObjectRecord:
+    """A record of an object that the store has, without a table of parts."""
+    return ObjectRecord(
+        target.bucket,
+        target.key,
+        header.object_id,
+        headers.get("ETag", ""),
+        size,
+        shown,
+        b"",
+        gateway.clock(),
+        version_id_of(headers),
+    )
 
 
 def unlock(stored: StoredObject, header: Header, data_key: bytes) -> Unlocked:
@@ -194,7 +212,7 @@ async def table_of_parts(
     logger.warning(
         "the table of parts of %s is rebuilt from the object: that no part is missing, and none an earlier attempt, "
         "cannot be proved",
-        target.arn,
+        target.path,
     )
     walked = await part_walk.walk(gateway, target, stored.upstream_etag, stored.stored_size, stored.version)
     encoded = parts.encode(PartsTable(header.object_id, walked), header, data_key)
@@ -213,12 +231,11 @@ async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRec
     await answer.aclose()
     if answer.status != 200:
         return None
-    records = (await gateway.objects.find(bucket.name, [key])).get(key, [])
+    records = await records_of(gateway, target)
     try:
-        size = int(answer.headers.get("Content-Length", ""))
-        stored = await describe(gateway, bucket, key, answer.headers, size, records)
-    except (EnvelopeError, ValueError) as error:
-        logger.error("%s does not verify: %s", target.arn, error)
+        stored = await describe(gateway, bucket, key, answer.headers, stored_length(answer), records)
+    except EnvelopeError as error:
+        logger.error("%s does not verify: %s", target.path, error)
         return None
     now = gateway.clock()
     object_id = stored.header.object_id if stored.header else b""

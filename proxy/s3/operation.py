@@ -40,7 +40,8 @@ class Operation:
     method: str
     level: Level
     action: str
-    """The IAM action, such as ``s3:PutObject``."""
+    """The IAM action on the target, such as ``s3:PutObject``; ``""`` where the operation itself sees to it, or there is
+    nothing to be allowed."""
     run: Run
     query: frozenset[str] = frozenset()
     """Parameters that must be there: ``name``, or ``name=value``."""

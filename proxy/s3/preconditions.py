@@ -3,31 +3,32 @@
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html and RFC 9110 section 13.
 """
 
-from collections.abc import Sequence
-
 from multidict import CIMultiDict
 
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Request
 from proxy.s3 import etag
-from proxy.s3.errors import invalid_argument, not_implemented
-from proxy.s3.gateway import Call
+from proxy.s3.errors import invalid_argument, no_such_key, not_implemented
+from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_records import distinguished
 from proxy.s3.state import ObjectRecord
 
 _DATES = ("If-Modified-Since", "If-Unmodified-Since")
 _TAGS = ("If-Match", "If-None-Match")
 
 
-def for_read(call: Call, records: Sequence[ObjectRecord]) -> CIMultiDict[str]:
+async def for_read(gateway: Gateway, call: Call, records: list[ObjectRecord]) -> CIMultiDict[str]:
     """The conditions of GetObject and HeadObject as the store has to see them; ``records`` are those of the key.
 
     Raises:
         AwsError: InvalidArgument, for what is not a list of entity tags.
     """
     found = CIMultiDict({name: call.request.headers[name] for name in _DATES if name in call.request.headers})
-    found.update(_tags(call, records))
+    found.update(await _tags(gateway, call, records))
     return found
 
 
-def for_write(call: Call, records: Sequence[ObjectRecord]) -> CIMultiDict[str]:
+async def for_write(gateway: Gateway, call: Call, records: list[ObjectRecord]) -> CIMultiDict[str]:
     """The conditions of PutObject and CompleteMultipartUpload: ``If-None-Match: *``, or ``If-Match`` with an ETag.
 
     Raises:
@@ -41,16 +42,23 @@ def for_write(call: Call, records: Sequence[ObjectRecord]) -> CIMultiDict[str]:
         raise not_implemented("If-None-Match")
     if "If-Match" in headers and ("If-None-Match" in headers or headers["If-Match"].strip() == "*"):
         raise not_implemented("If-Match")
-    return _tags(call, records)
+    return await _tags(gateway, call, records)
 
 
-def has_tags(call: Call) -> bool:
-    """Whether the request has a condition that needs the key's records to be translated."""
-    return any(name in call.request.headers for name in _TAGS)
+async def write_error(gateway: Gateway, call: Call, error: AwsError) -> AwsError:
+    """The store's refusal of a write as AWS has it: ``If-Match`` on a key without an object is NoSuchKey there."""
+    if error.status != 412 or "If-Match" not in call.request.headers:
+        return error
+    answer = await gateway.upstream.send(Request("HEAD", call.target.path))
+    await answer.aclose()
+    return no_such_key(call.target.key) if answer.status == 404 else error
 
 
-def _tags(call: Call, records: Sequence[ObjectRecord]) -> CIMultiDict[str]:
+async def _tags(gateway: Gateway, call: Call, records: list[ObjectRecord]) -> CIMultiDict[str]:
     found: CIMultiDict[str] = CIMultiDict()
+    if not any(name in call.request.headers for name in _TAGS):
+        return found
+    records = await distinguished(gateway, call.target, records)
     for name in _TAGS:
         value = call.request.headers.get(name)
         if value is None:

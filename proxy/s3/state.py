@@ -88,6 +88,8 @@ class ObjectRecord:
     parts: bytes
     """The authenticated table of parts of a multipart object (``envelope.parts``), else empty."""
     written: datetime
+    version_id: str | None = None
+    """None where the store names no version: the object has but one, or this is the one without an id."""
 
 
 class StateUnavailable(Exception):
@@ -147,8 +149,8 @@ class ObjectIndex(Protocol):
         """All records of these keys (up to 1,000), in one query; keys without any are left out."""
         ...
 
-    async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
-        """Removes the key's records that were written before a moment: the object was replaced or deleted."""
+    async def forget(self, records: Sequence[ObjectRecord]) -> None:
+        """Removes records by their bucket, key and object id; nothing happens where there is none."""
         ...
 
     async def forget_bucket(self, bucket: str) -> None: ...

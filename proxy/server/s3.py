@@ -12,7 +12,8 @@ from proxy.aws.message import Request, Response, decode_percent
 from proxy.aws.sigv4 import Verified, effective_headers
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
-from proxy.s3 import authorization, errors
+from proxy.s3 import errors
+from proxy.s3.authorization import authorize, check_owner, refusal
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
@@ -47,7 +48,7 @@ class S3Service:
         except KmsError as error:
             raise as_s3_error(error, target.key) from error
         except EnvelopeError as error:
-            logger.error("%s %s/%s does not verify: %s", request_id, target.bucket, target.key, error)
+            logger.error("%s %s does not verify: %s", request_id, target.path, error)
             raise errors.damaged_object(target.key) from error
         except StateUnavailable as error:
             logger.error("%s the gateway's state cannot be used: %s", request_id, error)
@@ -67,10 +68,19 @@ class S3Service:
         if bucket is not None and not self._gateway.settings.any_region:
             _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
-        authorization.check_owner(call)
+        check_owner(call)
         if operation.action:
-            authorization.authorize(call, operation.action, self._gateway.clock)
-        return await operation.run(self._gateway, call)
+            authorize(call, operation.action, target, self._gateway.clock)
+        try:
+            return await operation.run(self._gateway, call)
+        except AwsError as error:
+            if error.code == "NoSuchKey" and self._may_not_list(call):
+                # Who may not list a bucket is not told which keys there are not.
+                raise errors.access_denied() from error
+            raise
+
+    def _may_not_list(self, call: Call) -> bool:
+        return refusal(call, "s3:ListBucket", Target(call.target.bucket), self._gateway.clock) is not None
 
     async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
         if not target.bucket or operation.makes_bucket:

@@ -20,7 +20,7 @@ UPLOAD = UploadRecord(
     "upload/1=", "one", "päth/\udcff key", "111122223333", {"x-amz-meta-a": "b"}, "CRC32", "COMPOSITE", NOW
 )
 PART = PartRecord("upload/1=", 1, '"u1"', '"c1"', b"a" * 16, b"s" * 32, 5, {"CRC32": "AAAAAA=="}, NOW)
-OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW)
+OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW, "v1")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -124,16 +124,17 @@ async def test_find_takes_a_whole_listing_page(state: State) -> None:
     assert set(await state.objects.find("one", keys)) == set(keys[::2])
 
 
-async def test_forget_spares_what_was_written_at_or_after_the_moment(state: State) -> None:
-    newer = replace(OBJECT, object_id=b"j" * 16, written=NOW + timedelta(microseconds=1))
+async def test_forget_takes_the_records_it_is_given_and_no_other(state: State) -> None:
+    second, third = replace(OBJECT, object_id=b"j" * 16), replace(OBJECT, object_id=b"")
     other = replace(OBJECT, key="other")
-    for record in (OBJECT, newer, other):
+    for record in (OBJECT, second, third, other):
         await state.objects.put(record)
-    await state.objects.forget("one", "k", before=NOW)
-    assert len((await state.objects.find("one", ["k"]))["k"]) == 2
-    await state.objects.forget("one", "k", before=newer.written)
-    assert await state.objects.find("one", ["k", "other"]) == {"k": [newer], "other": [other]}
-    await state.objects.forget("none", "k", before=NOW)
+    await state.objects.forget([replace(second, upstream_etag="changed meanwhile")])
+    found = await state.objects.find("one", ["k", "other"])
+    assert {row.object_id for row in found["k"]} == {b"i" * 16, b""}
+    await state.objects.forget([OBJECT, third, second, replace(OBJECT, bucket="none")])
+    assert await state.objects.find("one", ["k", "other"]) == {"other": [other]}
+    await state.objects.forget([])
 
 
 async def test_forget_bucket(state: State) -> None:

@@ -47,7 +47,7 @@ def call_of(
 def refusal(call: Call, action: str = "s3:GetObject", bucket_policy: dict[str, Any] | None = None) -> str | None:
     parsed = policy.parse_resource(bucket_policy) if bucket_policy is not None else None
     try:
-        authorization.authorize(call, action, lambda: NOW, parsed)
+        authorization.authorize(call, action, call.target, lambda: NOW, parsed)
     except AwsError as error:
         assert (error.code, error.status) == ("AccessDenied", 403)  # noqa: PT017
         return error.message
@@ -92,11 +92,14 @@ def test_the_expected_owner() -> None:
     authorization.check_owner(call_of())
 
 
-def test_versions_are_actions_of_their_own() -> None:
-    call = call_of(allow("s3:GetObject"), query="versionId=v1")
-    assert "s3:GetObjectVersion" in (refusal(call) or "")
-    assert refusal(call_of(allow("s3:GetObjectVersion"), query="versionId=v1")) is None
-    assert refusal(call_of(allow("s3:GetObjectVersion"))) is not None
+def test_headers_of_a_write_imply_actions_of_their_own() -> None:
+    tagged = {"x-amz-tagging": "a=b"}
+    call = call_of(allow("s3:PutObject"), method="PUT", headers=tagged)
+    assert "s3:PutObjectTagging" in (refusal(call, "s3:PutObject") or "")
+    both = allow(["s3:PutObject", "s3:PutObjectTagging"])
+    assert refusal(call_of(both, method="PUT", headers=tagged), "s3:PutObject") is None
+    unset = {"x-amz-bypass-governance-retention": "false"}
+    assert refusal(call_of(allow("s3:PutObject"), method="PUT", headers=unset), "s3:PutObject") is None
 
 
 def test_other_objects_than_the_calls() -> None:

@@ -35,7 +35,11 @@ from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT
 from tests.s3.object_store import World, make_world
 
 ADMIN_POLICY = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+SIMPLE_POLICY = {
+    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": "*"}]
+}
 USERS = {
+    "AKIASIMPLE": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/simple", "AIDASIMPLE", "AKIASIMPLE", (SIMPLE_POLICY,)),
     "AKIAADMIN": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/admin", "AIDAADMIN", "AKIAADMIN", (ADMIN_POLICY,)),
     "AKIANOBODY": Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/nobody", "AIDANOBODY", "AKIANOBODY"),
     "AKIAOTHER": Caller(OTHER_ACCOUNT, f"arn:aws:iam::{OTHER_ACCOUNT}:root", OTHER_ACCOUNT, "AKIAOTHER"),
@@ -167,6 +171,34 @@ async def test_a_user_without_policies_may_do_nothing(method: str, path: str) ->
     assert f"User: arn:aws:iam::{ACCOUNT}:user/nobody is not authorized to perform: s3:" in message
     assert "because no identity-based policy allows the s3:" in message
     assert world.store.sent == []
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "headers", "action"),
+    [
+        ("GET", "versionId=v", {}, "s3:GetObjectVersion"),
+        ("HEAD", "versionId=v", {}, None),
+        ("PUT", "", {"x-amz-tagging": "a=b"}, "s3:PutObjectTagging"),
+        ("PUT", "", {"x-amz-object-lock-legal-hold": "ON"}, "s3:PutObjectLegalHold"),
+        ("PUT", "", {"x-amz-object-lock-mode": "GOVERNANCE"}, "s3:PutObjectRetention"),
+        ("DELETE", "", {"x-amz-bypass-governance-retention": "true"}, "s3:BypassGovernanceRetention"),
+    ],
+)
+async def test_what_a_request_does_besides_needs_a_permission_of_its_own(
+    method: str, query: str, headers: dict[str, str], action: str | None
+) -> None:
+    world = await make_world()
+    request = signed(method, f"http://127.0.0.1/b/k?{query}", user="AKIASIMPLE", headers=headers)
+    answer = await endpoint_of(world).handle(request)
+    assert answer.status == 403
+    assert action is None or f"is not authorized to perform: {action} on resource" in text(answer)
+    assert world.store.sent == []
+
+
+async def test_who_may_not_list_is_not_told_that_a_key_is_missing() -> None:
+    endpoint = endpoint_of(await make_world())
+    assert error_of(await endpoint.handle(signed("GET", "http://127.0.0.1/b/k", user="AKIASIMPLE")))[0] == 403
+    assert error_of(await endpoint.handle(signed("GET", "http://127.0.0.1/b/k")))[0] == 404
 
 
 async def test_another_accounts_bucket_is_out_of_reach() -> None:

@@ -34,6 +34,7 @@ from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.listing import read_page
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import BucketRecord
+from proxy.s3.upstream import UpstreamError
 
 _MOST_BUCKETS: Final = 10_000
 _MAX_CONFIGURATION: Final = 64 * 1024
@@ -164,7 +165,10 @@ async def _refuse_filled(gateway: Gateway, target: Target) -> None:
 
 def _has_versions(document: bytes) -> bool:
     names: set[str] = set()
-    xml_codec.read_elements(document, lambda name, _: names.add(name))
+    try:
+        xml_codec.read_elements(document, lambda name, _: names.add(name))
+    except xml_codec.XmlError as error:
+        raise UpstreamError("the store's list of versions can't be read") from error
     return not names.isdisjoint({"Version", "DeleteMarker", "CommonPrefixes"})
 
 

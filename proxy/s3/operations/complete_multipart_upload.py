@@ -10,16 +10,18 @@ from multidict import CIMultiDict
 
 from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Request, Response
+from proxy.aws.message import Headers, Request, Response
 from proxy.aws.xml_codec import XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
-from proxy.s3 import multipart, preconditions, sse
+from proxy.s3 import multipart, part_walk, preconditions, sse
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_request, malformed_xml, no_such_upload
-from proxy.s3.forwarding import content_md5, error_of, expect
+from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, stored_length
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
+from proxy.s3.objects import version_query
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import ObjectRecord, PartRecord, UploadRecord
 
@@ -33,7 +35,6 @@ _MAX_ELEMENTS: Final = 100_000
 @operation("CompleteMultipartUpload", "POST", Level.OBJECT, "s3:PutObject", query=["uploadId"])
 async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html"""
-    begun = gateway.clock()
     target = call.target
     upload = await multipart.find_upload(gateway, call)
     named = _named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
@@ -42,8 +43,8 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     whole = multipart.whole_checksum(upload, [(part.checksums, part.size) for part in chosen])
     shown = _shown_checksum(upload, whole, len(chosen))
     _check_declared(call, shown)
-    records = (await gateway.objects.find(target.bucket, [target.key])).get(target.key, [])
-    conditions = preconditions.for_write(call, records)
+    records = await records_of(gateway, target)
+    conditions = await preconditions.for_write(gateway, call, records)
     unlocked, data_key = await multipart.unlock(gateway, call, upload)
     checksum_type = upload.checksum_type or multipart.FULL_OBJECT
     table = PartsTable(
@@ -53,7 +54,8 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
         checksum_type,
     )
     encoded = envelope_parts.encode(table, unlocked.header, data_key)
-    record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, begun)
+    now = gateway.clock()
+    record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, now)
     answered, version_id = await _on_record(gateway, call, record, records, chosen, conditions)
     await gateway.uploads.remove(upload.upload_id)
     found = CIMultiDict(sse.response_headers(unlocked.header))
@@ -82,26 +84,30 @@ async def _on_record(
     """Has the store make the object with its table of parts on record from before it can be seen. ``records`` are
     those that the key had."""
     previous = next((row for row in records if row.object_id == record.object_id), None)
-    await gateway.objects.put(record)
+    if previous is not None and previous.parts != record.parts and previous.upstream_etag is not None:
+        # An earlier request has made the object of other parts, and the upload is no more.
+        raise no_such_upload(multipart.upload_id(call))
+    if previous is None or previous.parts != record.parts:
+        await gateway.objects.put(record)
     try:
-        etag, version_id = await _complete(gateway, call, record.object_id, chosen, conditions)
-        if previous is not None and previous.upstream_etag == etag and previous.parts != record.parts:
-            raise no_such_upload(multipart.upload_id(call))
-    except AwsError:
-        if previous is not None:
+        answer, etag = await _complete(gateway, call, record.object_id, chosen, conditions)
+    except AwsError as error:
+        if previous is None:
+            await drop_refused(gateway, record, error)
+        elif previous.parts != record.parts:
             # The object may have been made by an earlier request for other parts: then that table is the right one.
             await gateway.objects.put(previous)
         raise
-    await gateway.objects.put(replace(record, upstream_etag=etag, etag=etag))
-    if version_id is None and any(row.written < record.written for row in records):
-        await gateway.objects.forget(record.bucket, record.key, before=record.written)
-    return etag, version_id
+    version_id = version_id_of(answer)
+    await gateway.objects.put(replace(record, upstream_etag=etag, etag=etag, version_id=version_id))
+    await drop_removed(gateway, [row for row in records if row.object_id != record.object_id], answer)
+    return etag, answer.get("x-amz-version-id")
 
 
 async def _complete(
     gateway: Gateway, call: Call, object_id: bytes, chosen: Sequence[PartRecord], conditions: Mapping[str, str]
-) -> tuple[str, str | None]:
-    """Has the store make the object; its ETag there, and its version id if it has one."""
+) -> tuple[Headers, str]:
+    """Has the store make the object; the head of its answer, and the object's ETag there."""
     rows = [{"PartNumber": part.number, "ETag": part.upstream_etag} for part in chosen]
     document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
     headers = CIMultiDict(conditions)
@@ -113,8 +119,8 @@ async def _complete(
         body = await expect(answer, call.target, 200)
     except AwsError as error:
         if error.code == "NoSuchUpload":
-            return await _completed_before(gateway, call, object_id, error)
-        raise
+            return await _completed_before(gateway, call, object_id, chosen, error)
+        raise await preconditions.write_error(gateway, call, error) from None
     try:
         found = xml_codec.parse(body, "CompleteMultipartUploadResult").get("ETag")
     except XmlError:
@@ -123,17 +129,28 @@ async def _complete(
     if not isinstance(found, str):
         raise error_of(500, b"", call.target)
     etag = found.strip('"')
-    return f'"{etag}"', answer.headers.get("x-amz-version-id")
+    return answer.headers, f'"{etag}"'
 
 
-async def _completed_before(gateway: Gateway, call: Call, object_id: bytes, error: AwsError) -> tuple[str, str | None]:
-    """The object, if the store made it at an earlier request whose answer was lost: completing is idempotent."""
+async def _completed_before(
+    gateway: Gateway, call: Call, object_id: bytes, chosen: Sequence[PartRecord], error: AwsError
+) -> tuple[Headers, str]:
+    """The object, if the store made it of the same parts at an earlier request, whose answer was lost or is still to
+    come: completing is idempotent. Two requests at once may have named different parts, so the object itself is
+    asked what it is made of."""
     answer = await gateway.upstream.send(Request("HEAD", call.target.path))
     await answer.aclose()
     header = envelope_header.decode(answer.headers) if answer.status == 200 else None
     if header is None or header.object_id != object_id:
         raise error
-    return answer.headers["ETag"], answer.headers.get("x-amz-version-id")
+    etag = etag_of(answer.headers)
+    version = version_query(answer.headers.get("x-amz-version-id"))
+    made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version)
+    if [(part.number, part.size, part.salt) for part in made_of] != [
+        (part.number, part.size, part.salt) for part in chosen
+    ]:
+        raise error
+    return answer.headers, etag
 
 
 def _named_parts(document: bytes) -> list[Mapping[str, Any]]:

@@ -5,20 +5,22 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import authorization
 from proxy.s3 import etag as etags
+from proxy.s3.authorization import authorize
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
 from proxy.s3.operation import Level, operation
+from proxy.s3.state import ObjectRecord
 from proxy.s3.upstream import UpstreamError
 
 _MOST_KEYS: Final = 1000
@@ -42,18 +44,17 @@ async def delete_object(gateway: Gateway, call: Call) -> Response:
     for name in _DIRECTORY_BUCKETS_ONLY:
         if name in call.request.headers:
             raise not_implemented(name)
-    started = gateway.clock()
     headers: dict[str, str] = {}
     condition = call.request.headers.get("If-Match")
     if condition is not None:
         (headers["If-Match"],) = await _translated(gateway, call, [Deletion(call.target.key, etag=condition)])
+    records = await records_of(gateway, call.target)
     request = upstream_request(
         "DELETE", call.target, call.request, headers=headers, query_names=("versionId",), header_names=_HEADERS
     )
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200, 204)
-    if "x-amz-version-id" not in answer.headers and call.request.parameter("versionId") is None:
-        await gateway.objects.forget(call.target.bucket, call.target.key, before=started)
+    await drop_removed(gateway, records, answer.headers, named=call.request.parameter("versionId"))
     return Response(204, passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id")))
 
 
@@ -65,15 +66,18 @@ DELETE_OBJECT_VERSION = operation(
 
 @operation("DeleteObjects", "POST", Level.BUCKET, "", query=("delete",))
 async def delete_objects(gateway: Gateway, call: Call) -> Response:
-    """Deletes up to 1,000 objects; each has its own outcome in the answer, and is authorized for itself."""
+    """Deletes up to 1,000 objects; each is authorized by itself and has its own outcome in the answer."""
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
-    for deletion in deletions:
+    allowed, failed = _authorized(gateway, call, deletions)
+    for deletion in allowed:
         if not gateway.settings.store.fits(deletion.key):
             raise unfit_key(deletion.key)
-    allowed, refused = _authorized(gateway, call, deletions)
-    deleted, failed = await _delete(gateway, call, allowed) if allowed else ([], [])
-    content = {"Deleted": [] if quiet else deleted, "Error": [*refused, *failed]}
+    deleted: list[dict[str, str]] = []
+    if allowed:
+        deleted, refused = await _delete_upstream(gateway, call, allowed)
+        failed += refused
+    content = {"Deleted": [] if quiet else deleted, "Error": failed}
     document = xml_codec.render("DeleteResult", content)
     return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
 
@@ -81,26 +85,26 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
 def _authorized(
     gateway: Gateway, call: Call, deletions: Sequence[Deletion]
 ) -> tuple[list[Deletion], list[dict[str, str]]]:
-    """What the caller may delete, and the entries of the answer for the rest."""
+    """The deletions that the caller's policies allow, and an error for each of the others."""
     allowed: list[Deletion] = []
     refused: list[dict[str, str]] = []
     for deletion in deletions:
         action = "s3:DeleteObjectVersion" if deletion.version_id else "s3:DeleteObject"
-        target = Target(call.target.bucket, deletion.key)
-        error = authorization.refusal(call, action, target, gateway.clock)
-        if error is None:
+        try:
+            authorize(call, action, Target(call.target.bucket, deletion.key), gateway.clock)
+        except AwsError as error:
+            version = {"VersionId": deletion.version_id} if deletion.version_id else {}
+            refused.append({"Key": deletion.key, **version, "Code": error.code, "Message": error.message or ""})
+        else:
             allowed.append(deletion)
-            continue
-        entry = {"Key": deletion.key, "VersionId": deletion.version_id, "Code": error.code, "Message": error.message}
-        refused.append({name: value for name, value in entry.items() if value})
     return allowed, refused
 
 
-async def _delete(
+async def _delete_upstream(
     gateway: Gateway, call: Call, deletions: Sequence[Deletion]
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """What is deleted now, and what is not."""
-    started = gateway.clock()
+    """What the store has deleted, and what not."""
+    records = await gateway.objects.find(call.target.bucket, list({deletion.key for deletion in deletions}))
     body = _render(await _for_upstream(gateway, call, deletions))
     headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
     request = upstream_request(
@@ -108,7 +112,7 @@ async def _delete(
     )
     answer = await gateway.upstream.send(request)
     deleted, failed = _parse_result(await expect(answer, call.target, 200))
-    await _forget(gateway, call.target.bucket, deleted, started)
+    await _forget(gateway, deleted, records)
     return deleted, failed
 
 
@@ -176,9 +180,8 @@ async def _translated(gateway: Gateway, call: Call, conditional: Sequence[Deleti
     for deletion in conditional:
         value = deletion.etag or ""
         try:
-            found.append(
-                etags.to_upstream(value, records.get(deletion.key, ()), key=deletion.key, mixed=call.record.mixed)
-            )
+            own = await distinguished(gateway, Target(call.target.bucket, deletion.key), records.get(deletion.key, []))
+            found.append(etags.to_upstream(value, own, key=deletion.key, mixed=call.record.mixed))
         except ValueError:
             raise invalid_argument("The If-Match header is not valid.", "If-Match", value) from None
     return found
@@ -216,8 +219,16 @@ def _only(members: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: members[name] for name in names if members.get(name)}
 
 
-async def _forget(gateway: Gateway, bucket: str, deleted: Sequence[Mapping[str, str]], started: datetime) -> None:
+async def _forget(
+    gateway: Gateway, deleted: Sequence[Mapping[str, str]], records: Mapping[str, Sequence[ObjectRecord]]
+) -> None:
     """Drops the records of objects that are gone for good; versions that stay behind a delete marker keep theirs."""
+    gone: list[ObjectRecord] = []
     for item in deleted:
-        if "VersionId" not in item and "DeleteMarker" not in item and "Key" in item:
-            await gateway.objects.forget(bucket, item["Key"], before=started)
+        before = records.get(item.get("Key", ""), ())
+        if "VersionId" in item:
+            gone += of_version(before, item["VersionId"])
+        elif "DeleteMarker" not in item:
+            gone += removed(before, gateway.clock())
+    if gone:
+        await gateway.objects.forget(gone)

@@ -21,8 +21,9 @@ from proxy.envelope.v1 import Unlocked
 from proxy.s3 import byte_range, preconditions, sse
 from proxy.s3.byte_range import ByteRange
 from proxy.s3.data_keys import data_key_of
-from proxy.s3.forwarding import store_error
+from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
@@ -35,7 +36,7 @@ from proxy.stream import Body, pump, started, transformed
 _ATTEMPTS: Final = 4
 """How often the store is asked at most; more than twice only while the object is being replaced."""
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,18 @@ class Slice:
     plan: PartsPlan | None = None
 
 
-@operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")
-async def get_object(gateway: Gateway, call: Call) -> Response:
+async def read_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     sse.refuse_on_read(call.request.headers)
     query = upstream_query(call)
     wanted = byte_range.parse(call.request.headers.get("Range"))
     return await of_one_object(lambda: _get(gateway, call, query, wanted))
+
+
+get_object = operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")(read_object)
+get_object_version = operation("GetObject", "GET", Level.OBJECT, "s3:GetObjectVersion", query=("versionId",))(
+    read_object
+)
 
 
 async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | None) -> Response:
@@ -66,8 +72,8 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | Non
     Raises:
         ObjectReplaced: there is another one by now.
     """
-    records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
-    conditions = preconditions.for_read(call, records)
+    records = await records_of(gateway, call.target)
+    conditions = await preconditions.for_read(gateway, call, records)
     ask = _first_plan(wanted, records)
     for _ in range(_ATTEMPTS):
         headers = CIMultiDict(conditions)
@@ -144,10 +150,8 @@ def _extent(answer: Response) -> tuple[int, int, int]:
         if found is None:
             raise UpstreamError("the store's Content-Range can't be read")
         return int(found[1]), int(found[2]), int(found[3])
-    length = answer.headers.get("Content-Length", "")
-    if not length.isdigit():
-        raise UpstreamError("the store does not tell the object's length")
-    return 0, int(length) - 1, int(length)
+    length = stored_length(answer)
+    return 0, length - 1, length
 
 
 def _slice(stored: StoredObject, wanted: ByteRange | None, start: int, end: int) -> Slice | None:

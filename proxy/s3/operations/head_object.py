@@ -7,26 +7,32 @@ from multidict import CIMultiDict
 from proxy.aws.message import Request, Response
 from proxy.s3 import byte_range, preconditions, sse
 from proxy.s3.data_keys import data_key_of
-from proxy.s3.forwarding import store_error
+from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import of_one_object
-from proxy.s3.upstream import Upstream, UpstreamError
+from proxy.s3.upstream import Upstream
 
 
-@operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")
-async def head_object(gateway: Gateway, call: Call) -> Response:
+async def read_head(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
     return await of_one_object(lambda: _answer(gateway, call))
 
 
+head_object = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")(read_head)
+head_object_version = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObjectVersion", query=("versionId",))(
+    read_head
+)
+
+
 async def _answer(gateway: Gateway, call: Call) -> Response:
-    records = (await gateway.objects.find(call.target.bucket, [call.target.key])).get(call.target.key, [])
-    conditions = preconditions.for_read(call, records)
+    records = await records_of(gateway, call.target)
+    conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
         return not_modified(answer, records)
@@ -68,7 +74,4 @@ async def _head(store: Upstream, call: Call, query: str, conditions: CIMultiDict
 async def _described(gateway: Gateway, call: Call, answer: Response, records: Sequence[ObjectRecord]) -> StoredObject:
     if answer.status != 200:
         raise await store_error(answer, call)
-    length = answer.headers.get("Content-Length", "")
-    if not length.isdigit():
-        raise UpstreamError("the store does not tell the object's length")
-    return await describe(gateway, call.record, call.target.key, answer.headers, int(length), records)
+    return await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)

@@ -14,10 +14,11 @@ from proxy.aws.message import Request, Response
 from proxy.s3 import multipart
 from proxy.s3.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
-from proxy.s3.forwarding import expect, render_query
+from proxy.s3.forwarding import expect, parse_answer, render_query
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import PartRecord, UploadRecord
+from proxy.s3.upstream import UpstreamError
 
 _MAX_PARTS: Final = 1000
 _LARGEST: Final = 2**31 - 1
@@ -33,15 +34,18 @@ async def list_parts(gateway: Gateway, call: Call) -> Response:
         [("max-parts", str(max_parts)), ("part-number-marker", str(marker)), ("uploadId", upload.upload_id)]
     )
     answer = await gateway.upstream.send(Request("GET", call.target.path, query))
-    listed = xml_codec.parse(await expect(answer, call.target, 200), "ListPartsResult", lists=["Part"])
+    listed = parse_answer(await expect(answer, call.target, 200), "ListPartsResult", lists=["Part"])
     known = {
         (part.number, part.upstream_etag.strip('"')): part for part in await gateway.uploads.parts(upload.upload_id)
     }
-    rows = [
-        _row(row, part)
-        for row in listed.get("Part", [])
-        if (part := known.get((int(row["PartNumber"]), row["ETag"].strip('"')))) is not None
-    ]
+    try:
+        rows = [
+            _row(row, part)
+            for row in listed.get("Part", [])
+            if (part := known.get((int(row["PartNumber"]), row["ETag"].strip('"')))) is not None
+        ]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UpstreamError("the store's list of parts can't be read") from error
     document = xml_codec.render("ListPartsResult", _result(call, upload, listed, rows, max_parts, marker))
     return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
 

@@ -3,13 +3,14 @@
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.s3 import multipart, sse
 from proxy.s3.data_keys import new_data_key
 from proxy.s3.errors import invalid_request
-from proxy.s3.forwarding import expect
+from proxy.s3.forwarding import expect, parse_answer
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import add_envelope, to_store
 from proxy.s3.operation import Level, operation
@@ -58,7 +59,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
 
 
 def _upload_id(document: bytes) -> str:
-    found = xml_codec.parse(document, "InitiateMultipartUploadResult").get("UploadId")
+    found = parse_answer(document, "InitiateMultipartUploadResult").get("UploadId")
     if not isinstance(found, str) or not found:
         raise UpstreamError("the store's answer names no upload")
     return found
@@ -69,6 +70,11 @@ async def abort_multipart_upload(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
     upload = await multipart.find_upload(gateway, call)
     answer = await gateway.upstream.send(Request("DELETE", call.target.path, multipart.upload_query(call)))
-    await expect(answer, call.target, 204, 200)
+    try:
+        await expect(answer, call.target, 204, 200)
+    except AwsError as error:
+        if error.code == "NoSuchUpload":
+            await gateway.uploads.remove(upload.upload_id)
+        raise
     await gateway.uploads.remove(upload.upload_id)
     return Response(204)

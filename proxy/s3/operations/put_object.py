@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
@@ -19,14 +20,15 @@ from proxy.s3 import etag as etags
 from proxy.s3 import payload, preconditions, sse
 from proxy.s3.data_keys import new_data_key
 from proxy.s3.errors import invalid_request
-from proxy.s3.forwarding import store_error
+from proxy.s3.forwarding import etag_of, store_error
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import add_envelope, pick, to_store
+from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.payload import Payload, PayloadVerifier
 from proxy.s3.state import ObjectRecord
-from proxy.stream import Body, Pipeline, pump, transformed
+from proxy.stream import Body, BodyCutShort, Pipeline, pump, transformed
 
 MAX_OBJECT: Final = 5 * 1024**3
 """Bytes that one PUT may carry, as on AWS."""
@@ -43,8 +45,8 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
     bare = target.key.endswith("/") and plan.length == 0
     if target.key.endswith("/") and not bare and settings.store.drops_marker_bodies:
         raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
-    records = (await gateway.objects.find(target.bucket, [target.key])).get(target.key, [])
-    headers.update(preconditions.for_write(call, records))
+    records = await records_of(gateway, target)
+    headers.update(await preconditions.for_write(gateway, call, records))
     data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
     with_md5 = shows_md5(gateway, choice.mode)
     verifier = plan.verifier(want_md5=with_md5)
@@ -56,22 +58,32 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
             add_envelope(headers, envelope_header.encode(header), settings.store.metadata_limit)
             record = await _announce(gateway, call, header, plan, begun)
         headers["Content-Length"] = str(size)
-        answer = await gateway.upstream.send(Request("PUT", target.path, headers=headers, body=body))
-    if answer.status != 200:
-        raise await store_error(answer, call)
-    await answer.aclose()
-    upstream_etag = answer.headers["ETag"]
+        answer = await _store(gateway, call, Request("PUT", target.path, headers=headers, body=body), record)
+    upstream_etag = etag_of(answer.headers)
     if record is not None:
         shown = f'"{verifier.md5.hex()}"' if with_md5 else None
-        record = replace(record, upstream_etag=upstream_etag, etag=shown)
+        version_id = version_id_of(answer.headers)
+        record = replace(record, upstream_etag=upstream_etag, etag=shown, version_id=version_id)
         await gateway.objects.put(record)
-    if "x-amz-version-id" not in answer.headers and any(row.written < begun for row in records):
-        await gateway.objects.forget(target.bucket, target.key, before=begun)
+    await drop_removed(gateway, records, answer.headers)
     found = pick(answer.headers, ("x-amz-version-id", "x-amz-expiration"))
     found["ETag"] = upstream_etag if bare else etags.to_client(upstream_etag, record)
     found.update(sse.response_headers(header, with_context=True))
     found.update(checksum_headers(verifier.checksums, "FULL_OBJECT"))
     return Response(200, found)
+
+
+async def _store(gateway: Gateway, call: Call, request: Request, announced: ObjectRecord | None) -> Response:
+    """The store's answer to a PUT that it has taken."""
+    try:
+        answer = await gateway.upstream.send(request)
+        if answer.status != 200:
+            raise await preconditions.write_error(gateway, call, await store_error(answer, call))
+    except (AwsError, BodyCutShort) as error:
+        await drop_refused(gateway, announced, error)
+        raise
+    await answer.aclose()
+    return answer
 
 
 async def _sealed(

@@ -19,8 +19,8 @@ from proxy.s3.operations.buckets import (
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
 from proxy.s3.operations.forward import FORWARDED
-from proxy.s3.operations.get_object import get_object
-from proxy.s3.operations.head_object import head_object
+from proxy.s3.operations.get_object import get_object, get_object_version
+from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
@@ -41,7 +41,9 @@ OPERATIONS: Final = with_refusals(
         *list_objects_operations(resolve),
         put_object,
         get_object,
+        get_object_version,
         head_object,
+        head_object_version,
         DELETE_OBJECT,
         DELETE_OBJECT_VERSION,
         delete_objects,

@@ -8,7 +8,7 @@ from proxy.envelope import v1
 from proxy.s3 import etag as etags
 from proxy.s3 import multipart, payload, sse
 from proxy.s3.errors import invalid_request
-from proxy.s3.forwarding import expect
+from proxy.s3.forwarding import etag_of, expect
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
@@ -41,7 +41,7 @@ async def upload_part(gateway: Gateway, call: Call) -> Response:
     request = Request("PUT", call.target.path, multipart.upload_query(call, number), CIMultiDict(headers), body)
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200)
-    upstream_etag = answer.headers["ETag"]
+    upstream_etag = etag_of(answer.headers)
     shown = f'"{verifier.md5.hex()}"' if with_md5 else etags.to_client(upstream_etag)
     await gateway.uploads.add_part(
         PartRecord(

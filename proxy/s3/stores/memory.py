@@ -1,7 +1,6 @@
 """The gateway's state in memory: for tests, and for a process whose state need not outlive it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from proxy.s3.state import BucketRecord, ObjectRecord, PartRecord, UploadRecord
 
@@ -81,10 +80,9 @@ class MemoryObjects:
         known = self._buckets.get(bucket, {})
         return {key: list(known[key].values()) for key in keys if known.get(key)}
 
-    async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
-        records = self._buckets.get(bucket, {}).get(key, {})
-        for record in [record for record in records.values() if record.written < before]:
-            del records[record.object_id]
+    async def forget(self, records: Sequence[ObjectRecord]) -> None:
+        for record in records:
+            self._buckets.get(record.bucket, {}).get(record.key, {}).pop(record.object_id, None)
 
     async def forget_bucket(self, bucket: str) -> None:
         self._buckets.pop(bucket, None)

@@ -31,7 +31,7 @@ from proxy.s3.state import (
 )
 from proxy.s3.stores.writer import WriterThread
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 _INLINE_WRITES: Final = 256
@@ -59,19 +59,21 @@ _SCHEMA = (
     """CREATE TABLE objects (
         bucket TEXT NOT NULL, key BLOB NOT NULL, object_id BLOB NOT NULL, upstream_etag TEXT,
         size INTEGER NOT NULL, etag TEXT, parts BLOB NOT NULL, written INTEGER NOT NULL,
-        UNIQUE (bucket, key, object_id)
+        version_id TEXT, UNIQUE (bucket, key, object_id)
     )""",
 )
 
 _BUCKET = "name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed"
 _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
-_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written"
+_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"
-_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
-    etag = excluded.etag, parts = excluded.parts, written = excluded.written"""
+    etag = excluded.etag, parts = excluded.parts, written = excluded.written,
+    version_id = excluded.version_id"""
+_FORGET_OBJECT = "DELETE FROM objects WHERE bucket = ? AND key = ? AND object_id = ?"
 
 
 class SqliteState:
@@ -210,6 +212,7 @@ class SqliteObjects:
             record.etag,
             record.parts,
             _microseconds(record.written),
+            record.version_id,
         )
         await self._write(_PUT_OBJECT, row)
 
@@ -224,9 +227,14 @@ class SqliteObjects:
             found.setdefault(record.key, []).append(record)
         return found
 
-    async def forget(self, bucket: str, key: str, *, before: datetime) -> None:
-        query = "DELETE FROM objects WHERE bucket = ? AND key = ? AND written < ?"
-        await self._write(query, (bucket, _encode(key), _microseconds(before)))
+    async def forget(self, records: Sequence[ObjectRecord]) -> None:
+        rows = [(record.bucket, _encode(record.key), record.object_id) for record in records]
+        if len(rows) == 1:
+            await self._write(_FORGET_OBJECT, rows[0])
+        elif rows:
+            await self._writer.run(
+                lambda connection: connection.executemany(_FORGET_OBJECT, rows).close(), durable=False
+            )
 
     async def forget_bucket(self, bucket: str) -> None:
         await self._writer.execute("DELETE FROM objects WHERE bucket = ?", (bucket,), durable=False)
@@ -270,6 +278,9 @@ def _prepare(path: Path) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        elif version == 1:
+            connection.execute("ALTER TABLE objects ADD COLUMN version_id TEXT")
+        if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
 
@@ -329,8 +340,8 @@ def _part(row: Sequence[Any]) -> PartRecord:
 
 
 def _object(row: Sequence[Any]) -> ObjectRecord:
-    bucket, key, object_id, upstream_etag, size, etag, parts, written = row
-    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, _moment(written))
+    bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id = row
+    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, _moment(written), version_id)
 
 
 def _microseconds(moment: datetime) -> int:

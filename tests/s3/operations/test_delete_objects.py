@@ -28,8 +28,8 @@ async def _gateway(upstream: FakeUpstream | None = None, **profile: Any) -> Gate
     gateway = make_gateway(filled, **profile)
     for key in ("k", "l"):
         await gateway.objects.put(replace(OBJECT, key=key))
-    # Written after the deletion began: another request's object, which took the place of the deleted one.
-    await gateway.objects.put(replace(OBJECT, object_id=b"j" * 16, written=NOW))
+    # Announced before the deletion, not there yet: another request's object, which may come to be after it.
+    await gateway.objects.put(replace(OBJECT, object_id=b"j" * 16, upstream_etag=None, etag=None))
     return gateway
 
 
@@ -84,6 +84,24 @@ async def test_where_versions_stay_their_records_do(query: str, headers: dict[st
     assert dict(answer.headers) == headers
     assert _sent(gateway)[0].query == query
     assert await _known(gateway) == {"k": 2, "l": 1}
+
+
+@pytest.mark.parametrize("query", ["", "versionId=v1", "versionId=null"])
+async def test_the_record_of_what_was_deleted_goes_and_no_other(query: str) -> None:
+    gateway = make_gateway(FakeUpstream(answers=[Response(204)]))
+    for object_id, version_id in ((b"n", None), (b"1", "v1"), (b"2", "v2")):
+        record = replace(OBJECT, object_id=object_id, etag=f'"{object_id.hex()}"', version_id=version_id)
+        await gateway.objects.put(record)
+    await _delete(gateway, query)
+    left = (await gateway.objects.find("bucket", ["k"]))["k"]
+    assert {row.version_id for row in left} == ({None, "v2"} if query == "versionId=v1" else {"v1", "v2"})
+
+
+async def test_a_record_that_nobody_completes_does_not_stay_for_ever() -> None:
+    gateway = make_gateway(FakeUpstream(answers=[Response(204)]))
+    await gateway.objects.put(replace(OBJECT, upstream_etag=None, written=gateway.clock() - timedelta(days=8)))
+    await _delete(gateway)
+    assert await gateway.objects.find("bucket", ["k"]) == {}
 
 
 async def test_an_empty_version_id_is_not_none() -> None:
@@ -154,6 +172,29 @@ async def test_errors_are_reported_and_what_failed_or_has_versions_stays_on_reco
     assert result["Error"] == [{"Key": "n", "Code": "AccessDenied", "Message": "No."}]
     assert b"<VersionId>v</VersionId>" in _sent(gateway)[0].body
     assert await _known(gateway) == {"k": 2, "l": 1}
+
+
+async def test_each_object_is_authorized_by_itself() -> None:
+    gateway = await _gateway(FakeUpstream({"bucket": {key: StoredThing(5, STORED) for key in "klmn"}}))
+    policy = {
+        "Statement": [
+            {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::bucket/*"},
+            {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/k"},
+        ]
+    }
+    objects = [{"Key": "k"}, {"Key": "l"}, {"Key": "m", "VersionId": "v"}]
+    body = xml_codec.render("Delete", {"Object": objects, "Quiet": True})
+    md5 = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+    call = make_call("POST", Target("bucket"), "delete", headers=md5, body=body, record=RECORD)
+    for headers, left in ((md5, "kmn"), ({**md5, "x-amz-bypass-governance-retention": "true"}, "klmn")):
+        gateway.upstream.buckets["bucket"]["l"] = StoredThing(5, STORED)  # type: ignore[attr-defined]
+        call = make_call("POST", Target("bucket"), "delete", headers=headers, body=body, record=RECORD)
+        answer = await delete_objects.run(gateway, replace(call, caller=replace(call.caller, policies=(policy,))))
+        assert isinstance(answer.body, bytes)
+        result = xml_codec.parse(answer.body, "DeleteResult", lists=("Deleted", "Error"))
+        assert "".join(sorted(gateway.upstream.buckets["bucket"])) == left  # type: ignore[attr-defined]
+        assert [row["Code"] for row in result["Error"]] == ["AccessDenied"] * len(result["Error"])
+    assert {row["Key"] for row in result["Error"]} == {"k", "l", "m"}
 
 
 async def test_conditions_of_many() -> None:

@@ -63,6 +63,21 @@ def test_a_newer_schema_is_a_clear_error(tmp_path: Path) -> None:
         SqliteState(path)
 
 
+async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    state = SqliteState(path)
+    await state.objects.put(OBJECT)
+    await state.aclose()
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE objects DROP COLUMN version_id")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for _ in range(2):
+        state = SqliteState(path)
+        assert await state.objects.find("one", ["k"]) == {"k": [OBJECT]}
+        await state.aclose()
+
+
 @pytest.mark.parametrize("content", [b"not a database, but long enough to look at" * 30, None])
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "state.db"
