@@ -28,6 +28,7 @@ _ALIAS: Final = "AWS::KMS::Alias"
 
 HIDDEN: Final = frozenset(
     (
+        "AccessKeyId",
         "GrantToken",
         "GrantTokens",
         "KeyStorePassword",
