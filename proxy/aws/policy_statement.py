@@ -81,30 +81,37 @@ class Statement:
         return Reach.NOT if self.principals.lists(caller) else Reach.DIRECT
 
 
+class _Concerned(NamedTuple):
+    """The statements that concern an action, and the condition keys that they depend on."""
+
+    statements: tuple[Statement, ...]
+    keys: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Policy:
     """A policy that was found valid, or several of one kind together."""
 
     statements: tuple[Statement, ...] = ()
-    _by_action: dict[str, tuple[Statement, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _by_action: dict[str, _Concerned] = field(default_factory=dict, compare=False, repr=False)
     """Actions come from this program, so there are few."""
 
-    def about(self, action: str) -> tuple[Statement, ...]:
-        """The statements that concern an action."""
+    def _about(self, action: str) -> _Concerned:
         found = self._by_action.get(action)
         if found is None:
-            found = tuple(statement for statement in self.statements if statement.is_about(action))
-            self._by_action[action] = found
+            statements = tuple(statement for statement in self.statements if statement.is_about(action))
+            keys = frozenset[str]().union(*(statement.keys for statement in statements))
+            found = self._by_action[action] = _Concerned(statements, keys)
         return found
 
     def keys(self, action: str) -> frozenset[str]:
         """The condition keys that its answer for an action may depend on, in lower case."""
-        return frozenset().union(*(statement.keys for statement in self.about(action)))
+        return self._about(action).keys
 
     def ask(self, question: Question) -> tuple[bool, Reach]:
         """Whether it denies, and how far it allows."""
         allowed = Reach.NOT
-        for statement in self.about(question.action):
+        for statement in self._about(question.action).statements:
             if statement.allow and allowed is Reach.DIRECT:
                 continue
             reach = statement.reach(question.caller)

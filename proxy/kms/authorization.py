@@ -133,16 +133,16 @@ def _is_issuer(grant: Grant, origin: CallOrigin) -> bool:
 async def _with_looked_up(service: "KeyService", subject: Subject, key: KmsKey, key_policy: Policy) -> Subject:
     """The subject with the values of those condition keys that have to be looked up in the store, if some policy
     names one of them."""
-    action = f"kms:{subject.action}"
-    asked = [policy.identity_policy(subject.origin.caller), key_policy]
-    session = policy.session_policy(subject.origin.caller)
+    action, caller = f"kms:{subject.action}", subject.origin.caller
+    named = policy.identity_policy(caller).keys(action) | key_policy.keys(action)
+    session = policy.session_policy(caller)
     if session is not None:
-        asked.append(session)
-    if all(condition_keys.LOOKED_UP.isdisjoint(each.keys(action)) for each in asked):
+        named |= session.keys(action)
+    if condition_keys.LOOKED_UP.isdisjoint(named):
         return subject
-    named = condition_keys.LOOKED_UP.intersection(*[frozenset().union(*(each.keys(action) for each in asked))])
-    found = {name: await _LOOK_UP[name](service, subject, key) for name in named}
-    return subject._replace(found=found)
+    return subject._replace(
+        found={name: await _LOOK_UP[name](service, subject, key) for name in condition_keys.LOOKED_UP & named}
+    )
 
 
 async def _resource_aliases(service: "KeyService", _: Subject, key: KmsKey) -> Values:
