@@ -7,8 +7,8 @@ A backup is a tar archive of a consistent copy of each database, a manifest, and
     manifest.seal         the SHA-256 of manifest.json, wrapped under the root key
 
 The seal makes a change of anything that is restored show. It does not tell the newest backup from older ones. The
-databases are copied one after the other, in the order in which they were given, each as it was at one moment: whoever refers to
-another has to come first.
+databases are copied one after the other, in the order in which they were given, each as it was at one moment: what
+refers to another has to come first.
 Source: https://www.sqlite.org/backup.html
 """
 
@@ -256,13 +256,27 @@ def put_in_place(new: Mapping[Path, Path], aside: str) -> list[Path]:
     """Moves new databases (values) to where they belong (keys), in their order; what is there is kept under a name
     that ends in ``aside``. Returns the databases that were moved aside.
 
-    Ended in between, those that come later are missing, never mixed with others' write-ahead logs. Raises OSError."""
+    Ended in between, those that come later are missing, never mixed with others' write-ahead logs.
+    Raises OSError or BackupRefused."""
+    for source in new.values():
+        _complete(source)
     moved = [database for database in new if _move_aside(database, aside)]
     for database, source in new.items():
         _sync_file(source)
         source.replace(database)
         _sync_directory(database.parent)
     return [database.with_name(database.name + aside) for database in moved]
+
+
+def _complete(database: Path) -> None:
+    """Has all of a database in its one file. Raises BackupRefused when somebody still has it open."""
+    try:
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+    except sqlite3.Error as error:
+        raise BackupRefused(f"{database} cannot be completed: {error}") from None
+    if mode != "delete":
+        raise BackupRefused(f"{database} is still open")
 
 
 def _move_aside(database: Path, aside: str) -> bool:
