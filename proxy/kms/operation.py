@@ -150,19 +150,13 @@ async def _record(
 class OperationTable:
     """The operations by name. ``proxy.kms.operations.OPERATIONS`` is the one in use."""
 
-    def __init__(self, operations: Iterable[Operation], unsupported: Iterable[str] = ()) -> None:
-        """``unsupported`` names operations that AWS has and this service has not.
-
-        Raises ValueError when a name stands there twice."""
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        """Raises ValueError when a name stands there twice."""
         self._operations: dict[str, Operation] = {}
         for each in operations:
             if each.name in self._operations:
                 raise ValueError(f"{each.name} stands in the table twice")
             self._operations[each.name] = each
-        self._unsupported = frozenset(unsupported)
-        both = self._unsupported & self._operations.keys()
-        if both:
-            raise ValueError(f"supported and unsupported: {both}")
 
     @property
     def names(self) -> frozenset[str]:
@@ -190,8 +184,6 @@ class OperationTable:
     def _find(self, target: str) -> Operation:
         prefix, _, name = target.partition(".")
         found = self._operations.get(name) if prefix == TARGET_PREFIX else None
-        if found is not None:
-            return found
-        if prefix == TARGET_PREFIX and name in self._unsupported:
-            raise errors.unsupported(f"The operation {name} is not supported.")
-        raise KmsError("UnknownOperationException")
+        if found is None:
+            raise KmsError("UnknownOperationException")
+        return found

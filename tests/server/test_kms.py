@@ -9,7 +9,6 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
-from proxy.kms.operations import _UNSUPPORTED
 from proxy.server import kms as server
 from tests.kms.harness import ADMIN, Kms, model, user
 
@@ -75,16 +74,6 @@ async def test_the_content_type_may_carry_a_charset(kms: Kms) -> None:
 async def test_what_is_no_operation(kms: Kms, head: dict[str, Any]) -> None:
     response = await send(kms, **head)
     assert (response.status, document(response)) == (400, {"__type": "UnknownOperationException"})
-
-
-@pytest.mark.parametrize("name", _UNSUPPORTED)
-async def test_operations_of_aws_that_are_not_supported(kms: Kms, name: str) -> None:
-    response = await send(kms, X_Amz_Target=f"TrentService.{name}")
-    assert response.status == 400
-    assert document(response) == {
-        "__type": "UnsupportedOperationException",
-        "Message": f"The operation {name} is not supported.",
-    }
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,6 @@ from proxy.kms.operations import (
     tags,
 )
 
-_UNSUPPORTED: Final[tuple[str, ...]] = ()
-"""Operations of AWS KMS that this service does not have."""
-
 OPERATIONS: Final = OperationTable(
     (
         keys.create_key,
@@ -82,6 +79,5 @@ OPERATIONS: Final = OperationTable(
         imports.get_parameters_for_import,
         imports.import_key_material,
         imports.delete_imported_key_material,
-    ),
-    _UNSUPPORTED,
+    )
 )
