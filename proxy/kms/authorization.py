@@ -42,7 +42,8 @@ async def authorize(service: "KeyService", subject: Subject, key: KmsKey, suits:
             if suits is not None and not suits(grant):
                 continue
             reach = policy_principals.reach(grant.grantee, subject.origin.caller)
-            if _decide(question, key, key_policy, reach, trusted=_is_issuer(grant, subject.origin)).allowed:
+            answer = _decide(question, key, key_policy, reach, trusted=_is_issuer(grant, subject.origin))
+            if answer.allowed:
                 return grant
     raise _denial(subject.origin, key, question, answer)
 

@@ -119,6 +119,17 @@ async def test_a_grant_that_the_grantees_own_account_made_is_enough(kms: Kms) ->
     assert listed["IssuingAccount"] == OTHER_ROOT
 
 
+async def test_the_words_for_what_a_grant_alone_does_not_do(kms: Kms) -> None:
+    """The reason is what is missing beside the grant."""
+    key = await kms.key()
+    for grantee in (ROLE, f"arn:aws:iam::{OTHER}:user/mallory"):
+        await grant(kms, key, "Encrypt", GranteePrincipal=grantee)
+    limited, powerless = session(limits=(policy("kms:Decrypt"),)), user("mallory", account=OTHER)
+    for origin, kind in ((limited, "session policy"), (powerless, "identity-based policy")):
+        code, message = await refusal(kms, "Encrypt", origin, KeyId=arn(key), Plaintext=b"x")
+        assert (code, message.partition(" because ")[2]) == (DENIED, f"no {kind} allows the kms:Encrypt action")
+
+
 CONSTRAINED: list[tuple[Document, Document, bool]] = [
     # The parent's constraints, the child's, and whether they are at least as strict.
     ({}, {}, True),
