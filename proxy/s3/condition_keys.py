@@ -5,7 +5,8 @@ Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final
 
 from proxy.aws import policy_keys
 from proxy.aws.credentials import CallOrigin
@@ -23,13 +24,14 @@ _TAGGING: Final = "x-amz-tagging"
 _REQUEST_TAG: Final = "s3:requestobjecttag/"
 
 
-class Subject(NamedTuple):
+class Subject:
     """What a decision of S3 is about."""
 
-    call: Call
-    action: str
-    """Such as ``s3:PutObject``."""
-    clock: Callable[[], datetime]
+    def __init__(self, call: Call, action: str, clock: Callable[[], datetime]) -> None:
+        """``action`` is such as ``s3:PutObject``."""
+        self.call = call
+        self.action = action
+        self.clock = clock
 
     def lookup(self, name: str) -> Values | None:
         """The values of a condition key, given in lower case. None: this service cannot tell, as of the tags of an
@@ -38,7 +40,7 @@ class Subject(NamedTuple):
         if value is not None:
             return value(self)
         if name.startswith(policy_keys.PREFIX):
-            return policy_keys.values(name, self._circumstances())
+            return policy_keys.values(name, self._circumstances)
         if name.startswith(_REQUEST_TAG):
             return policy_keys.tag(_object_tags(self), name.removeprefix(_REQUEST_TAG))
         if name.startswith(PREFIX):
@@ -46,6 +48,7 @@ class Subject(NamedTuple):
         # A key of another service is absent from requests to this one.
         return ()
 
+    @cached_property
     def _circumstances(self) -> Circumstances:
         call = self.call
         headers, peer = call.request.headers, call.request.peer
