@@ -4,9 +4,8 @@ Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-ev
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from proxy.aws.credentials import Caller, CallOrigin
 from proxy.aws.errors import AwsError
@@ -35,8 +34,7 @@ class Audit(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What a record says of one call, beside who made it."""
 
     source: str
