@@ -84,8 +84,9 @@ def check_lockout(subject: Subject, key: KmsKey) -> None:
 
     Raises KmsError (MalformedPolicyDocumentException)."""
     question = Question(subject.origin.caller, "kms:PutKeyPolicy", key.arn, subject.lookup)
-    denied, reach = key_policies.parse(key.policy).ask(question)
-    if denied or reach is Reach.NOT:
+    # A policy that denies reaches nobody.
+    _, reach = key_policies.parse(key.policy).ask(question)
+    if reach is Reach.NOT:
         raise errors.malformed_policy("The new key policy will not allow you to update the key policy in the future.")
 
 
