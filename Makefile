@@ -1,6 +1,7 @@
 # make run      a whole endpoint on this machine, ready to use (PORT, DATA_DIR, WORKERS; TLS=1 for https)
 # make install  the set-up alone: everything lands in .venv
 # make test     every check there is (STORES=seaweedfs leaves MinIO out; MINIO_BINARY names one that is there)
+# make soak     the long runs: 1 GiB bodies, 100 kills
 # make minio    builds MinIO for the tests, once per machine
 
 SHELL := /bin/bash
@@ -22,7 +23,7 @@ MINIO_BINARY ?= $(BUILT_MINIO)
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run install test lint minio clean
+.PHONY: run install test soak lint minio clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -34,6 +35,9 @@ test: $(VENV)/.installed-test lint $(if $(findstring minio,$(STORES)),minio)
 	STORES='$(STORES)' MINIO_BINARY='$(MINIO_BINARY)' $(VENV)/bin/pytest --numprocesses $(JOBS) --dist worksteal
 	@$(if $(findstring minio,$(STORES)),:,echo 'MinIO was left out: STORES=$(STORES)')
 	@$(if $(findstring seaweedfs,$(STORES)),:,echo 'SeaweedFS was left out: STORES=$(STORES)')
+
+soak: $(VENV)/.installed-test $(if $(findstring minio,$(STORES)),minio)
+	STORES='$(STORES)' MINIO_BINARY='$(MINIO_BINARY)' $(VENV)/bin/pytest --capture=no tests/soak
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -170,6 +170,14 @@ def test_a_directory_marker(endpoint: Endpoint) -> None:
     assert keys_in(endpoint, bucket, prefix) == []
 
 
+@pytest.mark.parametrize("text", ["bytes=0-", "bytes=0-9", "bytes=-5", "bytes=5-"])
+def test_a_range_of_a_directory_marker(endpoint: Endpoint, text: str) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key("folder/")
+    client.put_object(Bucket=bucket, Key=key, Body=b"")
+    with refused(416, "InvalidRange"):
+        client.get_object(Bucket=bucket, Key=key, Range=text)
+
+
 def test_content_under_a_directory_s_name_is_kept_or_refused(endpoint: Endpoint, store_name: str) -> None:
     client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key("folder/")
     if store_name == "seaweedfs":

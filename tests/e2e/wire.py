@@ -34,6 +34,7 @@ class Answer:
     """An answer, whole or cut off."""
 
     status: int
+    """0 if the connection was closed without an answer."""
     headers: http.client.HTTPMessage
     body: bytes
     complete: bool = True
@@ -288,7 +289,11 @@ class Wire:
         return self._connection
 
     def _answer(self, connection: http.client.HTTPConnection, method: str) -> Answer:
-        response = connection.getresponse()
+        try:
+            response = connection.getresponse()
+        except http.client.RemoteDisconnected:
+            self.close()
+            return Answer(0, http.client.HTTPMessage(), b"", complete=False)
         try:
             body, complete = response.read(), True
         except http.client.IncompleteRead as error:

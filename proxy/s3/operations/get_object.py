@@ -36,7 +36,8 @@ from proxy.stream import Body, pump, started, transformed
 _ATTEMPTS: Final = 4
 """How often the store is asked at most; more than twice only while the object is being replaced."""
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-(-1|[0-9]{1,18})/([0-9]{1,18})")
+"""MinIO says ``bytes 0--1/0`` of the last bytes of nothing."""
 
 
 @dataclass(frozen=True)
