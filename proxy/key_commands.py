@@ -136,8 +136,10 @@ async def restore(files: Files, archive: Path, *, force: bool) -> Restored:
                 cleanup.callback(backup.remove, path)
             manifest = backup.read(archive, new)
             records = await _check(manifest, new, files.keys)
+            # Ended in between, an endpoint would find its keys and refuse its buckets, rather than make other keys.
             aside = backup.put_in_place(
-                {places[name]: path for name, path in new.items()}, f".before-restore-{now():%Y%m%dT%H%M%SZ}"
+                {places[name]: new[name] for name in (KEYS_NAME, STATE_NAME)},
+                f".before-restore-{now():%Y%m%dT%H%M%SZ}",
             )
     except (BackupRefused, StoreUnavailable, StateUnavailable) as error:
         raise StartError(str(error)) from None

@@ -19,6 +19,7 @@ from proxy.envelope import v1
 from proxy.envelope.digests import Digests
 from proxy.envelope.header import Mode, encode
 from proxy.envelope.v1 import Wrapping
+from proxy.kms.audit import AuditUnavailable, Event
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
 from proxy.kms.providers.aws import AwsKeyProvider
@@ -281,3 +282,43 @@ def test_a_ciphertext_blob_of_aws_leaves_room_for_a_clients_metadata(algorithm: 
     # With names in full, as MinIO counts them; S3 counts 11 bytes less for each of the three.
     assert used < 850
     assert STORE_PROFILES["minio"].metadata_limit - used >= 1200
+
+
+class Events:
+    """An audit log in memory; ``full`` makes it one that takes no more."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.full = False
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def settle(self) -> None:
+        if self.full:
+            raise AuditUnavailable("full")
+
+
+async def test_each_use_of_a_key_is_recorded_with_who_asked() -> None:
+    kms, log = await Kms().start(), Events()
+    key_id, owned = await kms.key(), await kms.key()
+    async with listening(aws(kms, [])) as url, provider(url, owned, audit=log) as keys:
+        made = await keys.generate_data_key(ADMIN, key_id, CONTEXT)
+        await keys.decrypt(ADMIN, made.key_arn, made.wrapped, CONTEXT)
+        await keys.re_encrypt(ADMIN, made.wrapped, made.key_arn, CONTEXT, key_id, {})
+        with pytest.raises(KmsError):
+            await keys.decrypt(user("nobody"), made.key_arn, made.wrapped, CONTEXT)
+        await keys.generate_data_key(ADMIN, S3_OWNED_KEY, CONTEXT)
+        names = [event["eventName"] for event in log.events]
+        assert names == ["GenerateDataKey", "Decrypt", "ReEncrypt", "Decrypt"]
+        assert [event.get("errorCode") for event in log.events] == [None, None, None, "AccessDenied"]
+        assert log.events[3]["userIdentity"]["arn"].endswith("user/nobody")
+        assert {event["resources"][0]["ARN"] for event in log.events} == {made.key_arn}
+        assert log.events[0]["requestParameters"]["encryptionContext"] == CONTEXT
+        shown = json.dumps(log.events)
+        for secret in (made.plaintext, made.wrapped):
+            assert base64.b64encode(secret).decode() not in shown
+        log.full = True
+        with pytest.raises(KmsError) as error:
+            await keys.generate_data_key(ADMIN, key_id, CONTEXT)
+        assert error.value.code == "DependencyTimeoutException"
