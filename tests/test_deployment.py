@@ -74,7 +74,7 @@ def test_what_an_example_leaves_as_a_comment_is_a_configuration_too(tmp_path: Pa
     """Commented settings look like ``# key = value``; prose does not."""
     file = in_place(tmp_path, example)
     text = file.read_text(encoding="utf-8")
-    enabled = re.sub(r'^# ((?:[a-z_]+ = |\[\[).*|  [ {"].*|"""\])$', r"\1", text, flags=re.MULTILINE)
+    enabled = re.sub(r'^# ((?:[a-z0-9_]+ = |\[\[).*|  [ {"].*|"""\])$', r"\1", text, flags=re.MULTILINE)
     for path in re.findall(r'"(/(?:run/secrets|etc/sse-kms-proxy)/[^"]+)"', enabled):
         enabled = enabled.replace(f'"{path}"', f'"{tmp_path / "root.key"}"')
     file.write_text(enabled, encoding="utf-8")

@@ -9,6 +9,7 @@ Kinds of records and their ids; every entity belongs to an account and a Region:
 ``grant``      ``account/region/key-id/grant-id``   a grant, JSON
 ``usage``      ``account/region/key-id``            when a key was last used, see ``proxy.kms.last_usage``
 ``service``    ``secret``                           see ``proxy.kms.service``
+``service``    ``root-key``                         see ``proxy.kms.root_key_state``
 ``service``    ``upkeep``                           see ``proxy.kms.scheduler``
 
 Related multi-Region keys are records of their own, one for each Region, and each holds all that they share. Whatever
