@@ -189,7 +189,9 @@ async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
         for _ in range(lines):
             acknowledged = int(counter.stdout.readline())
         counter.send_signal(signal.SIGKILL)
-        rest = counter.communicate(timeout=30)[0].split(b"\n")
+        # ``communicate`` would lose what ``readline`` has read ahead.
+        rest = counter.stdout.read().split(b"\n")
+        counter.communicate(timeout=30)
         acknowledged = max([acknowledged, *(int(line) for line in rest[:-1])])
         store = SqliteKeyStore(path)
         there = await store.get("key", "counter")
