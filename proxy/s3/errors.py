@@ -47,8 +47,9 @@ def no_such_upload(upload_id: str) -> AwsError:
 
 
 def precondition_failed(condition: str) -> AwsError:
+    """``condition``: the header field that did not hold; ``""`` where it is not known."""
     message = "At least one of the pre-conditions you specified did not hold"
-    return AwsError("PreconditionFailed", message, 412, detail={"Condition": condition})
+    return AwsError("PreconditionFailed", message, 412, detail={"Condition": condition} if condition else {})
 
 
 def invalid_range(requested: str, size: int) -> AwsError:

@@ -25,6 +25,7 @@ from proxy.s3.errors import (
     no_such_bucket,
     no_such_key,
     not_implemented,
+    precondition_failed,
     service_unavailable,
     slow_down,
 )
@@ -60,6 +61,7 @@ _DETAIL: Final = ("Key", "BucketName", "UploadId", "VersionId", "ArgumentName", 
 """Members of the store's error documents that are passed on."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_CONDITIONS: Final = ("If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since")
 _STORE_WORDS = re.compile(r"minio|seaweedfs|https?://", re.IGNORECASE)
 
 
@@ -145,7 +147,16 @@ async def expect(answer: Response, target: Target, *statuses: int) -> bytes:
 
 async def store_error(answer: Response, call: Call) -> AwsError:
     """The error in an answer that is none of those that the operation knows, as the client may see it."""
-    return error_of(answer.status, await read_answer(answer), call.target)
+    error = error_of(answer.status, await read_answer(answer), call.target)
+    if error.status == 412:
+        return condition_error(call)
+    headers = passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id", "Allow"))
+    return AwsError(error.code, error.message, error.status, detail=error.detail, headers=headers)
+
+
+def condition_error(call: Call) -> AwsError:
+    """PreconditionFailed, naming the condition that did not hold."""
+    return precondition_failed(next((name for name in _CONDITIONS if name in call.request.headers), ""))
 
 
 def etag_of(answer: Headers) -> str:
@@ -218,7 +229,7 @@ def _error_without_document(status: int, target: Target) -> AwsError:
         case 405:
             return method_not_allowed()
         case 412:
-            return AwsError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
+            return precondition_failed("")
         case 501:
             return AwsError("NotImplemented", "The store does not implement this.", 501)
         case _ if 400 <= status < 500:

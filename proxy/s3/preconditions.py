@@ -9,6 +9,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.s3 import etag
 from proxy.s3.errors import invalid_argument, no_such_key, not_implemented
+from proxy.s3.forwarding import condition_error
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_records import distinguished
 from proxy.s3.state import ObjectRecord
@@ -47,11 +48,14 @@ async def for_write(gateway: Gateway, call: Call, records: list[ObjectRecord]) -
 
 async def write_error(gateway: Gateway, call: Call, error: AwsError) -> AwsError:
     """The store's refusal of a write as AWS has it: ``If-Match`` on a key without an object is NoSuchKey there."""
-    if error.status != 412 or "If-Match" not in call.request.headers:
+    if error.status != 412:
         return error
-    answer = await gateway.upstream.send(Request("HEAD", call.target.path))
-    await answer.aclose()
-    return no_such_key(call.target.key) if answer.status == 404 else error
+    if "If-Match" in call.request.headers:
+        answer = await gateway.upstream.send(Request("HEAD", call.target.path))
+        await answer.aclose()
+        if answer.status == 404:
+            return no_such_key(call.target.key)
+    return condition_error(call)
 
 
 async def _tags(gateway: Gateway, call: Call, records: list[ObjectRecord]) -> CIMultiDict[str]:

@@ -4,6 +4,7 @@ A request is authenticated first, and the service in its verified credential sco
 the form of the service that the request claims to be for.
 """
 
+import asyncio
 import base64
 import logging
 from collections.abc import Callable
@@ -58,6 +59,10 @@ class Endpoint:
             response = await self._serve(request, request_id)
         except AwsError as error:
             response = self._render(service, error, request, request_id)
+        except asyncio.CancelledError:
+            # No status of an answer, since there is none: the number that others give a client that has gone.
+            access_log.info("%s %s %s 499", request_id, request.method, request.path)
+            raise
         except Exception:
             logger.exception("request %s failed", request_id)
             response = self._render(service, errors.internal_error(), request, request_id)

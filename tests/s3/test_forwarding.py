@@ -10,7 +10,7 @@ from proxy.s3 import forwarding
 from proxy.s3.forwarding import content_md5, error_of, expect, passed, read_answer, render_query, upstream_request
 from proxy.s3.gateway import Target
 from proxy.s3.upstream import UpstreamError
-from tests.s3.fakes import store_error
+from tests.s3.fakes import make_call, store_error
 
 TARGET = Target("b", "k")
 
@@ -140,3 +140,30 @@ async def test_expect_gives_the_body_or_raises() -> None:
     assert await expect(Response(204, body=b"x"), TARGET, 200, 204) == b"x"
     with pytest.raises(Exception, match="NoSuchBucket"):
         await expect(store_error(404, "NoSuchBucket"), TARGET, 200)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (501, "NotImplemented"), (500, "Odd")]
+)
+def test_what_a_store_says_of_its_own_faults_stays_inside(status: int, code: str) -> None:
+    document = f"<Error><Code>{code}</Code><Message>dial tcp 10.0.0.7:8080: /data/vol1 refused</Message></Error>"
+    error = error_of(status, document.encode(), Target("b", "k"))
+    assert (error.status, error.code) == (status, code)
+    assert "10.0.0.7" not in (error.message or "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "condition"), [({"If-Match": '"x"'}, "If-Match"), ({"If-None-Match": "*"}, "If-None-Match"), ({}, None)]
+)
+async def test_a_condition_that_fails_is_named(headers: dict[str, str], condition: str | None) -> None:
+    call = make_call("GET", Target("b", "k"), headers=headers)
+    error = await forwarding.store_error(store_error(412, "PreconditionFailed", BucketName="theirs"), call)
+    assert (error.status, error.code, error.detail.get("Condition")) == (412, "PreconditionFailed", condition)
+    assert "BucketName" not in error.detail
+
+
+async def test_a_missing_key_tells_of_its_delete_marker() -> None:
+    answer = store_error(404, "NoSuchKey")
+    answer.headers.update({"x-amz-delete-marker": "true", "x-amz-version-id": "v", "x-other": "1"})  # type: ignore[union-attr]
+    error = await forwarding.store_error(answer, make_call("GET", Target("b", "k")))
+    assert dict(error.headers) == {"x-amz-delete-marker": "true", "x-amz-version-id": "v"}
