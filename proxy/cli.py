@@ -128,13 +128,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_adopt(add("adopt", "put buckets that the store already has on record", ADOPT))
 
-    keys_cli.add_keys(
-        add("keys", "back up or restore keys and state", "Backs up and restores.")
-    )
+    keys_cli.add_keys(add("keys", "back up or restore keys and state", "Backs up and restores."))
 
-    keys_cli.add_root_key(
-        add("root-key", "rotate the root key", "Works with the root key.")
-    )
+    keys_cli.add_root_key(add("root-key", "rotate the root key", "Works with the root key."))
 
     _add_audit(add("audit", "work with the audit log", "Works with the audit log."))
 

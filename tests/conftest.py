@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from proxy import certificates
+
+# How long an example takes says more of the machine than of the program; benchmarks measure that.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.aws.errors import AwsError
@@ -65,6 +65,7 @@ async def test_a_range_is_one_request_and_reads_little_more_than_it_gives(size: 
     assert len(world.store.sent) == 1
 
 
+@settings(max_examples=40)
 @given(first=st.integers(0, len(BIG) - 1), length=st.integers(1, 300_000))
 async def test_any_range_is_what_slicing_gives(first: int, length: int) -> None:
     world = await world_with(BIG)
