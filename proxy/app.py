@@ -83,6 +83,8 @@ def run_worker(config: Config, listener: socket.socket, name: str, ready: Callab
     Raises:
         StartError, RootKeyUnusable, WrongRootKey, OSError: it can't start.
     """
+    # What no line of the log shows need not be looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=config.log_level.upper(), format=f"%(asctime)s {name} %(levelname)s %(name)s %(message)s")
     try:
         with lock.in_use(config.keys.database):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -312,7 +313,9 @@ def _read(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> 
         raise StateUnavailable(str(error)) from error
 
 
-def _bucket(row: Sequence[Any]) -> BucketRecord:
+@lru_cache(maxsize=1024)
+def _bucket(row: tuple[Any, ...]) -> BucketRecord:
+    """The record in a row. Every request reads its bucket's, which is nearly always the same row."""
     name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed = row
     rule = EncryptionRule(algorithm, key_id, bool(bucket_key_enabled))
     return BucketRecord(name, account, region, _moment(created), rule, bool(mixed))
