@@ -233,7 +233,7 @@ def test_nothing_hidden_shows_through(endpoint: Endpoint) -> None:
             wire.call("GET", path, headers={"Range": "bytes=99-"}),
             wire.call("GET", f"/{bucket}", [("prefix", key), ("fetch-owner", "true"), ("metadata", "true")]),
             wire.call("GET", f"/{bucket}", [("list-type", "2"), ("prefix", key), ("metadata", "true")]),
-            wire.call("GET", f"/{bucket}", [("list-type", "2"), ("extended", "true")]),
+            wire.call("GET", f"/{bucket}", [("list-type", "2"), ("prefix", key), ("extended", "true")]),
             wire.call("HEAD", f"/{bucket}"),
             wire.call("GET", "/"),
             wire.call("GET", f"/{bucket}", [("versioning", "")]),
