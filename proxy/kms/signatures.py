@@ -5,8 +5,6 @@ DER), Ed25519 and Ed25519ph (RFC 8032), ML-DSA (FIPS 204; empty context).
 Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
 """
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,6 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from nacl import bindings as sodium
+from nacl.exceptions import CryptoError
 
 from proxy.kms import errors, key_pairs
 from proxy.kms.key_pairs import PrivateKey, PublicKey
@@ -32,22 +32,17 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "SHA_512": hashes.SHA512(),
 }
 
-PREHASHED_EDWARDS_OFFERED: Final = importlib.util.find_spec("nacl") is not None
-"""Whether PyNaCl is there: ``cryptography`` has Ed25519, but not Ed25519ph."""
-
 
 def check_message(spec: str, algorithm: str, message_type: str, message: bytes) -> None:
     """Refuses a message of a type or length that does not go with the algorithm.
 
     Raises:
-        KmsError: ValidationException, or UnsupportedOperationException for Ed25519ph where it is not offered.
+        KmsError: ValidationException.
     """
     family = KEY_SPECS[spec].family
     if family is Family.EDWARDS:
         if message_type != (DIGEST if algorithm == _PREHASHED_EDWARDS else RAW):
             raise errors.validation(f"Message type {message_type} is incompatible with algorithm {algorithm}.")
-        if algorithm == _PREHASHED_EDWARDS and not PREHASHED_EDWARDS_OFFERED:
-            raise errors.unsupported(f"Algorithm {algorithm} is not supported.")
     elif message_type == (DIGEST if family is Family.ML_DSA else EXTERNAL_MU):
         raise errors.validation(f"Message type {message_type} is incompatible with key spec {spec}.")
     if message_type == EXTERNAL_MU and len(message) != _MU_SIZE:
@@ -112,7 +107,6 @@ def _rsa_padding(algorithm: str) -> padding.AsymmetricPadding:
 
 def _sign_prehashed(key: ed25519.Ed25519PrivateKey, digest: bytes) -> bytes:
     """Ed25519ph of the digest: AWS hashes it once more, as a message."""
-    sodium = importlib.import_module("nacl.bindings")
     state = sodium.crypto_sign_ed25519ph_state()
     sodium.crypto_sign_ed25519ph_update(state, digest)
     secret = key.private_bytes_raw() + key.public_key().public_bytes_raw()
@@ -121,11 +115,9 @@ def _sign_prehashed(key: ed25519.Ed25519PrivateKey, digest: bytes) -> bytes:
 
 
 def _verify_prehashed(key: ed25519.Ed25519PublicKey, digest: bytes, signature: bytes) -> None:
-    sodium = importlib.import_module("nacl.bindings")
-    exceptions = importlib.import_module("nacl.exceptions")
     state = sodium.crypto_sign_ed25519ph_state()
     sodium.crypto_sign_ed25519ph_update(state, digest)
     try:
         sodium.crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
-    except exceptions.CryptoError:
+    except CryptoError:
         raise InvalidSignature from None

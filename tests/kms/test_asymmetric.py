@@ -26,7 +26,6 @@ SIGNING = [
 ]
 SPECS = sorted({spec for spec, _ in SIGNING})
 HASHED = [(spec, algorithm) for spec, algorithm in SIGNING if algorithm.startswith(("RSA", "ECDSA"))]
-needs_prehashed = pytest.mark.skipif(not signatures.PREHASHED_EDWARDS_OFFERED, reason="PyNaCl is not installed")
 
 
 async def refusal(kms: Kms, operation: str, **members: Any) -> tuple[str, str]:
@@ -43,8 +42,6 @@ async def signing_key(kms: Kms, spec: str) -> str:
 def prepared(algorithm: str, message: bytes) -> tuple[str, bytes]:
     """A message as the algorithm takes it, and its type."""
     if algorithm == "ED25519_PH_SHA_512":
-        if not signatures.PREHASHED_EDWARDS_OFFERED:
-            pytest.skip("PyNaCl is not installed")
         return "DIGEST", hashlib.sha512(message).digest()
     return "RAW", message
 
@@ -220,7 +217,6 @@ async def test_the_rfcs_vector_of_ed25519(kms: Kms) -> None:
     assert (await kms.call("Verify", Signature=signature, **asked))["SignatureValid"] is True
 
 
-@needs_prehashed
 def test_the_rfcs_vector_of_ed25519ph() -> None:
     seed, message, signature = map(bytes.fromhex, ED25519_PH)
     key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
@@ -228,14 +224,6 @@ def test_the_rfcs_vector_of_ed25519ph() -> None:
     public = key_pairs.public_bytes(key)
     assert signatures.is_valid(public, "ED25519_PH_SHA_512", "DIGEST", message, signature)
     assert not signatures.is_valid(public, "ED25519_SHA_512", "RAW", message, signature)
-
-
-async def test_ed25519ph_without_its_library(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signatures, "PREHASHED_EDWARDS_OFFERED", False)
-    key = await signing_key(kms, "ECC_NIST_EDWARDS25519")
-    asked = {"KeyId": key, "MessageType": "DIGEST", "SigningAlgorithm": "ED25519_PH_SHA_512"}
-    expected = ("UnsupportedOperationException", "Algorithm ED25519_PH_SHA_512 is not supported.")
-    assert await refusal(kms, "Sign", Message=bytes(64), **asked) == expected
 
 
 # RFC 6979, A.2.5: P-256, SHA-256, "sample"
