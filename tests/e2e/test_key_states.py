@@ -203,11 +203,7 @@ def test_a_key_of_another_account(endpoint: Endpoint) -> None:
     [("RSA_2048", "ENCRYPT_DECRYPT"), ("ECC_NIST_P256", "SIGN_VERIFY"), ("HMAC_256", "GENERATE_VERIFY_MAC")],
 )
 def test_a_key_for_something_else(endpoint: Endpoint, spec: str, usage: str) -> None:
-    try:
-        arn = new_kms_key(endpoint, KeySpec=spec, KeyUsage=usage)
-    except kms(endpoint).exceptions.UnsupportedOperationException:
-        # Nothing to be confused with, then.
-        return
+    arn = new_kms_key(endpoint, KeySpec=spec, KeyUsage=usage)
     bucket, key = bucket_of(endpoint), new_key()
     with refused(400, "KMS.InvalidKeyUsageException"):
         s3(endpoint).put_object(Bucket=bucket, Key=key, Body=b"x", **KMS, SSEKMSKeyId=arn)
@@ -258,6 +254,17 @@ def test_a_key_for_s3_alone(endpoint: Endpoint) -> None:
     Objects.make(endpoint, arn).allowed()
     with refused(400, "AccessDeniedException"):
         kms(endpoint).generate_data_key(KeyId=arn, KeySpec="AES_256")
+
+
+def test_a_key_for_one_object(endpoint: Endpoint) -> None:
+    bucket, key = bucket_of(endpoint), new_key()
+    only = {"StringNotEquals": {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}/{key}"}}
+    arn = key_with(endpoint, Action=["kms:Decrypt", "kms:GenerateDataKey"], Condition=only)
+    client = s3(endpoint)
+    client.put_object(Bucket=bucket, Key=key, Body=b"x", **KMS, SSEKMSKeyId=arn)
+    assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == b"x"
+    with refused(403, "AccessDenied"):
+        client.put_object(Bucket=bucket, Key=f"{key}2", Body=b"x", **KMS, SSEKMSKeyId=arn)
 
 
 def test_a_user_without_rights(endpoint: Endpoint) -> None:
