@@ -12,10 +12,14 @@ The map, bottom to top; a package imports only from packages below it:
 ``audit``     the audit log: chained files of events, their anchors, and the verification of both.
 ``s3``        the gateway: one module per operation that touches object bytes, sizes, ETags or encryption.
 ``server``    the HTTP server (aiohttp) and the endpoint that authenticates a request and picks the service.
-``principals_reader``  who may call: the users and roles of the configuration.
-``config``    frozen settings, read and checked as a whole; the only reader of the environment.
-``app``       the composition root: the only module that names concrete classes.
-``cli``       the ``sse-kms-proxy`` command.
+``config``    frozen settings, read and checked as a whole; the only reader of the environment. ``settings_reader``,
+              ``principals_reader`` and ``keys_reader`` read its sections.
+``app``       the composition root: the only module that names concrete classes. ``key_commands`` composes the
+              commands on keys: backup, restore, root key rotation.
+``workers``   processes that serve one port, replaced when they crash; ``processes`` ties them to their parent.
+``dev``       a whole endpoint on one machine: ``supervision`` of the workers, the ``embedded_store``, the
+              ``development`` data directory, ``certificates``.
+``cli``       the ``sse-kms-proxy`` command; ``keys_cli`` has its commands on keys.
 
 Pure modules do no input or output and read no clock, randomness or environment: those are handed to them.
 The contracts are held by import-linter (``pyproject.toml``).
