@@ -415,6 +415,44 @@ def render(head: Signed) -> bytes:
     return f"{head.method} {head.target} HTTP/1.1\r\n{fields}\r\n".encode()
 
 
+def test_a_body_that_is_too_long_is_refused_before_it_comes(endpoint: Endpoint, target: tuple[str, str]) -> None:
+    with Wire(endpoint) as wire:
+        head = wire.signed("PUT", "/{}/{}".format(*target), payload=UNSIGNED)
+        answer = raw(wire, head.adding(("Content-Length", str(5 * 1024**3 + 1)), ("Expect", "100-continue")), b"")
+    assert (answer.status, answer.code) == (400, "EntityTooLarge")
+    assert answer.error["MaxSizeAllowed"] == str(5 * 1024**3)
+    assert intact(endpoint, target)
+
+
+def test_requests_in_a_row_are_answered_in_order(endpoint: Endpoint, target: tuple[str, str]) -> None:
+    """Pipelined, with a refusal between them: each gets its own answer."""
+    path = "/{}/{}".format(*target)
+    with Wire(endpoint) as wire:
+        heads = [wire.signed("GET", each) for each in (path, f"{path}-none", path)]
+        heads.append(wire.signed("GET", path).replacing("Authorization", None))
+        connection = wire.socket()
+        connection.sendall(b"".join(map(render, heads)))
+        source = connection.makefile("rb")
+        found = []
+        for _ in heads:
+            status = int(source.readline().split()[1])
+            length = int(http.client.parse_headers(source)["Content-Length"])
+            found.append((status, source.read(length)[: len(OLD)]))
+        source.close()
+        connection.close()
+    assert [status for status, _ in found] == [200, 404, 200, 403]
+    assert [content for status, content in found if status == 200] == [OLD, OLD]
+
+
+@pytest.mark.parametrize("path", ["//{bucket}", "//{bucket}/{key}", "///", "/{bucket}//", "/{bucket}//{key}"])
+def test_slashes_lead_nowhere_else(endpoint: Endpoint, target: tuple[str, str], path: str) -> None:
+    named = path.format(bucket=target[0], key=target[1])
+    with Wire(endpoint) as wire:
+        for method in ("GET", "HEAD", "PUT", "DELETE"):
+            assert 400 <= wire.call(method, named).status < 500, method
+    assert intact(endpoint, target)
+
+
 # Uploads that are broken off.
 
 

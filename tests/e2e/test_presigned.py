@@ -63,6 +63,35 @@ def test_encryption_by_url(endpoint: Endpoint) -> None:
     assert client.head_object(Bucket=bucket, Key=key)["ServerSideEncryption"] == "aws:kms"
 
 
+def test_headers_in_the_query(endpoint: Endpoint) -> None:
+    """``x-amz-`` parameters that are signed count as headers, those that are refused as headers included."""
+    bucket, key = shared_bucket(endpoint), new_key()
+    path = f"/{bucket}/{key}"
+    with Wire(endpoint) as wire:
+        refusals = {
+            ("x-amz-acl", "public-read"): (400, "AccessControlListNotSupported"),
+            ("x-amz-copy-source", path): (501, "NotImplemented"),
+            ("x-amz-server-side-encryption", "rot13"): (400, "InvalidArgument"),
+            ("x-amz-object-lock-mode", "a\nb"): (400, "InvalidArgument"),
+        }
+        for parameter, expected in refusals.items():
+            answer = wire.send(wire.presigned("PUT", path, [parameter]), b"x")
+            assert (answer.status, answer.code) == expected
+        assert not exists(endpoint, bucket, key)
+        asked = [
+            ("x-amz-server-side-encryption", "aws:kms"),
+            ("x-amz-meta-a", "b"),
+            ("x-amz-storage-class", "STANDARD"),
+        ]
+        assert wire.send(wire.presigned("PUT", path, asked), b"x").status == 200
+        twice = wire.presigned("PUT", path, [("x-amz-meta-a", "b"), ("x-amz-meta-a", "c")])
+        assert wire.send(twice, b"y").status == 400
+        both = wire.presigned("PUT", path, [("x-amz-meta-a", "b")], {"x-amz-meta-a": "c"})
+        assert wire.send(both, b"y").status == 400
+    head = s3(endpoint).head_object(Bucket=bucket, Key=key)
+    assert (head["ServerSideEncryption"], head["Metadata"]) == ("aws:kms", {"a": "b"})
+
+
 def test_a_url_is_for_one_object_and_one_method(endpoint: Endpoint) -> None:
     client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
     client.put_object(Bucket=bucket, Key=key, Body=b"x")
