@@ -136,3 +136,20 @@ def refused(status: int, code: str, message: str | None = None) -> Iterator[dict
     assert told == (status, code), answer["Error"]
     if message is not None:
         assert answer["Error"]["Message"] == message
+
+
+PRECIOUS = b"the old object"
+
+
+def precious_object(endpoint: Endpoint) -> tuple[str, str]:
+    """Bucket and key of an object that an attack must not change."""
+    bucket, key = shared_bucket(endpoint), new_key()
+    s3(endpoint).put_object(Bucket=bucket, Key=key, Body=PRECIOUS)
+    return bucket, key
+
+
+def intact(endpoint: Endpoint, target: tuple[str, str]) -> bool:
+    """Whether the object is as it was, and nothing has come to lie beside it."""
+    bucket, key = target
+    same = s3(endpoint).get_object(Bucket=bucket, Key=key)["Body"].read() == PRECIOUS
+    return same and keys_in(endpoint, bucket, key) == [key]

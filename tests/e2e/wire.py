@@ -390,3 +390,24 @@ def wires_to_all_workers(endpoint: Endpoint, path: str, count: int) -> Iterator[
             found[worker] = wire
     assert len(found) == count, f"only {sorted(found)} answered"
     yield from sorted(found.items())
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def raw(wire: Wire, head: Signed, after: bytes) -> Answer:
+    """Sends a head as it is, and reads one answer."""
+    connection = wire.socket()
+    try:
+        connection.sendall(render(head) + after)
+        response = http.client.HTTPResponse(connection, method=head.method)
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def render(head: Signed) -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in head.headers)
+    return f"{head.method} {head.target} HTTP/1.1\r\n{fields}\r\n".encode()
