@@ -178,12 +178,17 @@ class EmbeddedStore:
     def _wait_until_ready(self, stop: StopSignal) -> bool:
         deadline = time.monotonic() + _READY_SECONDS
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
-            if _answers(self._ports["s3.port"]) and _has_volumes(self._ports["master.port"]):
+            if _answers(self._ports["s3.port"]) and self._volumes_are_known():
                 return True
             if stop.wait(0.05):
                 break
         self.stop()
         return False
+
+    def _volumes_are_known(self) -> bool:
+        """Whether what was stored before can be read: the S3 service answers some time sooner."""
+        known = _known_volumes(self._ports["master.port"])
+        return known is not None and (known > 0 or next(self._folder.data.rglob("*.dat"), None) is None)
 
     def _last_lines(self, count: int = 8) -> str:
         with contextlib.suppress(OSError):
@@ -248,16 +253,17 @@ def _find_weed() -> str:
     return found
 
 
-def _has_volumes(master_port: int) -> bool:
-    """Whether the volume server has told the master what it holds: before that, what is stored cannot be read."""
+def _known_volumes(master_port: int) -> int | None:
+    """How many volumes the volume server has told the master of, or None before it has told anything."""
     connection = http.client.HTTPConnection(_HOST, master_port, timeout=2)
     try:
         connection.request("GET", "/dir/status")
         topology = json.loads(connection.getresponse().read())["Topology"]
         racks = [rack for center in topology["DataCenters"] or () for rack in center["Racks"] or ()]
-        return any(rack["DataNodes"] for rack in racks)
+        nodes = [node for rack in racks for node in rack["DataNodes"] or ()]
+        return sum(int(node["Volumes"]) for node in nodes) if nodes else None
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return False
+        return None
     finally:
         connection.close()
 
