@@ -89,7 +89,8 @@ async def rotate_root_key(settings: KeysSettings, new_file: Path | None, progres
     elif settings.new_root_key is not None:
         target = LocalRootKey(settings.new_root_key, os.urandom)
     async with _opened(settings) as (store, root_key):
-        if target is None and root_key.state.handover is None:
+        # After a rotation, a worker that began with the new root key may have completed it already: that is a success.
+        if target is None and root_key.state.handover is None and root_key.state.current.version == 1:
             status = await root_key_rotation.status(store, root_key)
             if status.is_sufficient:
                 raise StartError("name the new root key with --new-root-key-file; no rotation is under way")
