@@ -28,6 +28,7 @@ _FIXED_SIZE: Final = 2 + SALT_SIZE + COMMITMENT_SIZE
 _RECORD_SMALLEST: Final = RECORD_NONCE_SIZE + 16
 _MULTIPART_FLAG: Final = 4
 _BUCKET_KEY_FLAG: Final = 8
+_REWRAPPED_FLAG: Final = 32
 _FULL_PREFIX: Final = METADATA_PREFIX + RESERVED_PREFIX
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -49,10 +50,10 @@ class Layout(Enum):
 
 _MODE_CODES: Final = {Mode.S3: 1, Mode.KMS: 2, Mode.KMS_DSSE: 3}
 _KINDS: Final = {
-    code | flag | bucket_flag: (mode, layout, bool(bucket_flag))
+    code | flag | wrap_flag: (mode, layout, wrap_flag)
     for mode, code in _MODE_CODES.items()
     for layout, flag in ((Layout.SINGLE, 0), (Layout.MULTIPART, _MULTIPART_FLAG))
-    for bucket_flag in (0, _BUCKET_KEY_FLAG)
+    for wrap_flag in (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG)
 }
 
 
@@ -64,7 +65,7 @@ class Header:
     layout: Layout
     key_arn: str
     wrapped_key: bytes
-    """The KMS ciphertext blob: of the data key or, with an S3 Bucket Key, of the bucket key."""
+    """The KMS ciphertext blob: of the data key or, with an S3 Bucket Key or a wrapping key, of that."""
     bucket_wrapped_key: bytes | None
     """With an S3 Bucket Key: the data key, wrapped under it."""
     salt: bytes
@@ -75,6 +76,8 @@ class Header:
     """The sealed record, with its nonce before it."""
     context: Mapping[str, str] = field(default_factory=dict)
     """The client's encryption context, without what S3 adds."""
+    rewrapped_key: bytes | None = None
+    """The data key, wrapped anew without an S3 Bucket Key: under a wrapping key that serves this object alone."""
 
     @property
     def object_id(self) -> bytes:
@@ -82,10 +85,12 @@ class Header:
         return self.salt[:ID_SIZE]
 
 
-def kind_of(mode: Mode, layout: Layout, *, bucket_key: bool) -> int:
-    """Mode, layout and whether there is a bucket key, as the byte that the format has for them."""
+def kind_of(mode: Mode, layout: Layout, *, bucket_key: bool, rewrapped: bool = False) -> int:
+    """Mode, layout and what wraps the data key, as the byte that the format has for them."""
     multipart = _MULTIPART_FLAG if layout is Layout.MULTIPART else 0
-    return _MODE_CODES[mode] | multipart | (_BUCKET_KEY_FLAG if bucket_key else 0)
+    return (
+        _MODE_CODES[mode] | multipart | (_BUCKET_KEY_FLAG if bucket_key else 0) | (_REWRAPPED_FLAG if rewrapped else 0)
+    )
 
 
 def is_reserved(name: str) -> bool:
@@ -103,10 +108,13 @@ def encode(header: Header) -> dict[str, str]:
         raise ValueError("a key ARN is printable ASCII")
     if len(header.salt) != SALT_SIZE or len(header.commitment) != COMMITMENT_SIZE:
         raise ValueError("salt and commitment have 32 bytes")
-    bucket_wrapped = header.bucket_wrapped_key
-    if bucket_wrapped is not None and len(bucket_wrapped) != BUCKET_WRAPPED_SIZE:
-        raise ValueError("a data key under a bucket key has 72 bytes")
-    kind = kind_of(header.mode, header.layout, bucket_key=bucket_wrapped is not None)
+    bucket_wrapped, rewrapped = header.bucket_wrapped_key, header.rewrapped_key
+    if bucket_wrapped is not None and rewrapped is not None:
+        raise ValueError("a data key is wrapped under a bucket key or a wrapping key")
+    wrapped = rewrapped if bucket_wrapped is None else bucket_wrapped
+    if wrapped is not None and len(wrapped) != BUCKET_WRAPPED_SIZE:
+        raise ValueError("a data key under a bucket key or a wrapping key has 72 bytes")
+    kind = kind_of(header.mode, header.layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
     value = b"".join(
         (
             bytes((VERSION, kind)),
@@ -114,7 +122,7 @@ def encode(header: Header) -> dict[str, str]:
             header.commitment,
             encode_varint(len(header.wrapped_key)),
             header.wrapped_key,
-            bucket_wrapped or b"",
+            wrapped or b"",
             header.record,
         )
     )
@@ -161,10 +169,10 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
     kind = _KINDS.get(value[1]) if len(value) > _FIXED_SIZE else None
     if kind is None:
         raise EnvelopeError("the header is damaged")
-    mode, layout, has_bucket_key = kind
+    mode, layout, wrap_flag = kind
     size, position = decode_varint(value, _FIXED_SIZE)
     wrapped_end = position + size
-    record_start = wrapped_end + (BUCKET_WRAPPED_SIZE if has_bucket_key else 0)
+    record_start = wrapped_end + (BUCKET_WRAPPED_SIZE if wrap_flag else 0)
     if not size or len(value) < record_start + _RECORD_SMALLEST:
         raise EnvelopeError("the header is cut short")
     return Header(
@@ -172,11 +180,12 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
         layout=layout,
         key_arn=arn,
         wrapped_key=value[position:wrapped_end],
-        bucket_wrapped_key=value[wrapped_end:record_start] if has_bucket_key else None,
+        bucket_wrapped_key=value[wrapped_end:record_start] if wrap_flag == _BUCKET_KEY_FLAG else None,
         salt=value[2 : 2 + SALT_SIZE],
         commitment=value[2 + SALT_SIZE : _FIXED_SIZE],
         record=value[record_start:],
         context=context,
+        rewrapped_key=value[wrapped_end:record_start] if wrap_flag == _REWRAPPED_FLAG else None,
     )
 
 

@@ -28,13 +28,15 @@ class Wrapping:
     mode: Mode
     key_arn: str
     wrapped_key: bytes
-    """The KMS ciphertext blob: of the data key or, with ``bucket_key``, of that."""
+    """The KMS ciphertext blob: of the data key or, with ``bucket_key`` or ``wrapping_key``, of that."""
     context: Mapping[str, str] = field(default_factory=dict)
     """The client's encryption context, without what S3 adds."""
     bucket_key: bytes | None = field(default=None, repr=False)
     """The S3 Bucket Key in the clear (32 bytes), if the data key is to be wrapped under one."""
     object_arn: str = ""
-    """Needed with ``bucket_key`` only: the wrap is bound to it."""
+    """Needed with ``bucket_key`` or ``wrapping_key`` only: the wrap is bound to it."""
+    wrapping_key: bytes | None = field(default=None, repr=False)
+    """In place of a bucket key, to wrap an existing data key anew: 32 bytes that serve this object alone."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,19 @@ def unwrap_with_bucket_key(header: Header, bucket_key: bytes, object_arn: str) -
         raise EnvelopeError("the object uses no bucket key")
     return keys.unwrap(
         bucket_key, header.bucket_wrapped_key, object_arn, header.object_id, keys.canonical_context(header.context)
+    )
+
+
+def unwrap_with_wrapping_key(header: Header, wrapping_key: bytes, object_arn: str) -> bytes:
+    """The data key of an object that was wrapped anew under a wrapping key.
+
+    Raises:
+        EnvelopeError: it is not under this wrapping key, or not the object with this ARN.
+    """
+    if header.rewrapped_key is None:
+        raise EnvelopeError("the object uses no wrapping key")
+    return keys.unwrap(
+        wrapping_key, header.rewrapped_key, object_arn, header.object_id, keys.canonical_context(header.context)
     )
 
 
@@ -239,25 +254,28 @@ def _seal_header(
     content: bytes,
     random: Random,
 ) -> Header:
-    """Wraps the data key under the bucket key, if there is one, and seals the record's content."""
+    """Wraps the data key under the bucket key or wrapping key, if there is one, and seals the record's content."""
     context = keys.canonical_context(wrapping.context)
-    bucket_wrapped = None
-    if wrapping.bucket_key is not None:
+    outer = wrapping.wrapping_key if wrapping.bucket_key is None else wrapping.bucket_key
+    wrapped = None
+    if outer is not None:
         object_id = salt[: keys.ID_SIZE]
-        nonce = random(NONCE_SIZE)
-        bucket_wrapped = keys.wrap(wrapping.bucket_key, data_key, wrapping.object_arn, object_id, context, nonce)
-    kind = kind_of(wrapping.mode, layout, bucket_key=bucket_wrapped is not None)
+        wrapped = keys.wrap(outer, data_key, wrapping.object_arn, object_id, context, random(NONCE_SIZE))
+    with_bucket_key = wrapping.bucket_key is not None
+    rewrapped = wrapped is not None and not with_bucket_key
+    kind = kind_of(wrapping.mode, layout, bucket_key=with_bucket_key, rewrapped=rewrapped)
     bound = records.binding(kind, salt, wrapping.key_arn, context)
     return Header(
         mode=wrapping.mode,
         layout=layout,
         key_arn=wrapping.key_arn,
         wrapped_key=wrapping.wrapped_key,
-        bucket_wrapped_key=bucket_wrapped,
+        bucket_wrapped_key=wrapped if with_bucket_key else None,
         salt=salt,
         commitment=commitment,
         record=records.seal(record_key, random(RECORD_NONCE_SIZE), content, bound),
         context=wrapping.context,
+        rewrapped_key=wrapped if rewrapped else None,
     )
 
 
@@ -268,7 +286,12 @@ def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
     commitment, record_key = keys.head_keys(data_key, header.salt)
     if not hmac.compare_digest(commitment, header.commitment):
         raise EnvelopeError("the data key is not this object's")
-    kind = kind_of(header.mode, header.layout, bucket_key=header.bucket_wrapped_key is not None)
+    kind = kind_of(
+        header.mode,
+        header.layout,
+        bucket_key=header.bucket_wrapped_key is not None,
+        rewrapped=header.rewrapped_key is not None,
+    )
     bound = records.binding(kind, header.salt, header.key_arn, keys.canonical_context(header.context))
     return record_key, records.open_(record_key, header.record, bound)
 

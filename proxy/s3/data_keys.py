@@ -4,6 +4,8 @@ The encryption context is S3's own: the object's ARN or, with an S3 Bucket Key, 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
 """
 
+from dataclasses import replace
+
 from proxy.aws.credentials import Caller, CallOrigin
 from proxy.envelope import v1
 from proxy.envelope.header import Header, Mode
@@ -36,12 +38,27 @@ async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, cho
     return gateway.random(32), wrapping
 
 
+async def new_wrapping(gateway: Gateway, origin: CallOrigin, target: Target, choice: Choice) -> Wrapping:
+    """How the data key that an object has already is wrapped anew, for ``target``.
+
+    The key service is asked for a data key, as for a new object, and that wraps the object's: so a copy needs the
+    permissions that it needs on AWS, kms:Decrypt on the source's key and kms:GenerateDataKey on the other.
+
+    Raises:
+        KmsError: the key service refuses or fails.
+    """
+    plaintext, wrapping = await new_data_key(gateway, origin, target, choice)
+    if wrapping.bucket_key is not None:
+        return wrapping
+    return replace(wrapping, wrapping_key=plaintext, object_arn=target.arn)
+
+
 async def data_key_of(gateway: Gateway, origin: CallOrigin, target: Target, header: Header) -> bytes:
     """The data key of an existing object, or of an upload under way.
 
     Raises:
         KmsError: the key service refuses or fails.
-        EnvelopeError: the wrap under the S3 Bucket Key is not this object's.
+        EnvelopeError: the wrap under the S3 Bucket Key or wrapping key is not this object's.
     """
     with_bucket_key = header.bucket_wrapped_key is not None
     place = Target(target.bucket) if with_bucket_key else target
@@ -50,6 +67,8 @@ async def data_key_of(gateway: Gateway, origin: CallOrigin, target: Target, head
     plaintext = await gateway.keys.decrypt(origin, key_id, header.wrapped_key, context)
     if with_bucket_key:
         return v1.unwrap_with_bucket_key(header, plaintext, target.arn)
+    if header.rewrapped_key is not None:
+        return v1.unwrap_with_wrapping_key(header, plaintext, target.arn)
     return plaintext
 
 

@@ -279,6 +279,23 @@ def test_rewrapping_leaves_the_data_alone(data_key: bytes, wrapping: Any, random
     assert v1.unwrap_with_bucket_key(moved, BUCKET_KEY, OBJECT_ARN) == data_key
 
 
+def test_a_wrapping_key_is_bound_to_its_object(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
+    header, _ = small(data_key, wrapping, random, run)
+    with pytest.raises(EnvelopeError, match="uses no wrapping key"):
+        v1.unwrap_with_wrapping_key(header, BUCKET_KEY, OBJECT_ARN)
+    key = b"w" * 32
+    again = v1.rewrap(header, data_key, replace(wrapping, wrapping_key=key, object_arn=OBJECT_ARN), random=random)
+    assert v1.unwrap_with_wrapping_key(again, key, OBJECT_ARN) == data_key
+    with pytest.raises(EnvelopeError, match="uses no bucket key"):
+        v1.unwrap_with_bucket_key(again, key, OBJECT_ARN)
+    for wrong_key, arn in ((bytes(32), OBJECT_ARN), (key, OBJECT_ARN + "2"), (b"short", OBJECT_ARN)):
+        with pytest.raises(EnvelopeError):
+            v1.unwrap_with_wrapping_key(again, wrong_key, arn)
+    posing = replace(again, rewrapped_key=None, bucket_wrapped_key=again.rewrapped_key)
+    with pytest.raises(EnvelopeError, match="changed"):
+        v1.unlock(posing, data_key)
+
+
 def test_rewrapping_wants_the_right_key(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
     header, _ = small(data_key, wrapping, random, run)
     with pytest.raises(EnvelopeError, match="data key"):

@@ -106,6 +106,29 @@ def test_single_puts_are_opened(case: Json, run: Any) -> None:
         assert v1.open_footer(unlocked, body[-128:]) == digests(case["footer"])
 
 
+@cases("rewrapped")
+def test_keys_are_wrapped_anew(case: Json, run: Any) -> None:
+    first = next(each for each in VECTORS["single"] if each["name"] == case["of"])
+    header, body, plaintext = made_again(first, run)
+    data_key, wrapping_key = bytes.fromhex(first["data_key"]), bytes.fromhex(case["wrapping_key"])
+    random = Replay(case["random"])
+    wrapping = v1.Wrapping(
+        Mode(case["mode"]),
+        case["key_arn"],
+        bytes.fromhex(case["wrapped_key"]),
+        case["context"],
+        object_arn=case["object_arn"],
+        wrapping_key=wrapping_key,
+    )
+    assert headers.encode(v1.rewrap(header, data_key, wrapping, random=random)) == case["metadata"]
+    assert random.used_up
+    again = headers.decode(case["metadata"])
+    assert again is not None
+    assert again.bucket_wrapped_key is None
+    assert v1.unwrap_with_wrapping_key(again, wrapping_key, case["object_arn"]) == data_key
+    assert run(v1.open_single(v1.unlock(again, data_key)), body) == plaintext
+
+
 @cases("multipart")
 def test_multipart_objects(case: Json, run: Any) -> None:
     data_key = bytes.fromhex(case["data_key"])

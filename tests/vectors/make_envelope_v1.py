@@ -145,6 +145,35 @@ def multipart(name: str, layout: list[tuple[int, int]]) -> tuple[Json, list[byte
     return case, stored
 
 
+def rewrapped(name: str, case: Json) -> Json:
+    """A single PUT whose data key is wrapped anew under a wrapping key, for another object."""
+    header = headers.decode(case["metadata"])
+    assert header is not None
+    random = Recorder(name)
+    wrapping_key = fixed(f"{name} wrapping key", 32)
+    wrapping = v1.Wrapping(
+        Mode.KMS,
+        KEY_ARN,
+        fixed(f"{name} blob", 99),
+        {"copy": "yes"},
+        object_arn=f"{OBJECT_ARN}/copy",
+        wrapping_key=wrapping_key,
+    )
+    again = v1.rewrap(header, bytes.fromhex(case["data_key"]), wrapping, random=random)
+    return {
+        "name": name,
+        "of": case["name"],
+        "mode": str(wrapping.mode),
+        "key_arn": KEY_ARN,
+        "wrapped_key": wrapping.wrapped_key.hex(),
+        "context": dict(wrapping.context),
+        "wrapping_key": wrapping_key.hex(),
+        "object_arn": wrapping.object_arn,
+        "random": random.drawn,
+        "metadata": headers.encode(again),
+    }
+
+
 def flip(data: bytes, position: int) -> bytes:
     position %= len(data)
     return data[:position] + bytes((data[position] ^ 1,)) + data[position + 1 :]
@@ -167,6 +196,8 @@ def negatives(case: Json, body: bytes, other: Json, other_body: bytes) -> Iterat
     yield refused("version 2", "decode", "UnknownVersion", metadata=change_key(metadata, lambda raw: b"\2" + raw[1:]))
     yield refused("mode 0", "decode", metadata=change_key(metadata, lambda raw: raw[:1] + b"\0" + raw[2:]))
     yield refused("unknown flag", "decode", metadata=change_key(metadata, lambda raw: raw[:1] + b"\x12" + raw[2:]))
+    both = change_key(metadata, lambda raw: raw[:1] + bytes((raw[1] | 40,)) + raw[2:])
+    yield refused("bucket key and wrapping key", "decode", metadata=both)
     yield refused("header cut", "decode", metadata=change_key(metadata, lambda raw: raw[:190]))
     yield refused("no key ARN", "decode", metadata={KEY_NAME: metadata[KEY_NAME], CONTEXT_NAME: metadata[CONTEXT_NAME]})
     yield refused("padded base64", "decode", metadata=metadata | {KEY_NAME: metadata[KEY_NAME] + "="})
@@ -223,6 +254,7 @@ def make() -> Json:
             for size in (0, 1, 65_479, 65_480, 65_481, 131_000, 131_001, MIB - 1, MIB, MIB + 1, 8 * MIB, 5 << 30)
         ],
         "single": singles,
+        "rewrapped": [rewrapped("rewrapped", short)],
         "multipart": [multipart("multipart", [(1, 65_481), (2, 0), (7, 10)])[0]],
         "negative": list(negatives(short, short_body, other, other_body)),
     }
