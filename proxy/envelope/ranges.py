@@ -64,7 +64,7 @@ class PartsPlan:
     """A run of stored bytes of a multipart object, and the plaintext wanted of it.
 
     It starts at a part's frame or within a part at a segment other than the first, and ends after a segment or,
-    where the whole object was asked for, after the last part's footer.
+    where whole parts were asked for, after the last one's footer.
     """
 
     start: int
@@ -80,7 +80,7 @@ class PartsPlan:
     skip: int
     length: int
     whole: bool
-    """Whether every stored byte is read, the last footer included."""
+    """Whether every stored byte of the last part is read, its footer included."""
 
 
 def segment_count(plaintext: int) -> int:
@@ -227,6 +227,14 @@ def plan_parts(sizes: Sequence[int], first: int, last: int | None) -> PartsPlan:
     end = offset + min((last_segment + 1) * SEGMENT_SIZE, stream_size(sizes[last_part])) - 1
     skip = first - before_first - segment_start(first_segment)
     return PartsPlan(start, end, first_part, last_part, first_segment, last_segment, skip, last - first + 1, False)
+
+
+def plan_part(sizes: Sequence[int], index: int) -> PartsPlan:
+    """One whole part of a multipart object, its footer included; it may be empty."""
+    start = sum(map(part_stored_size, sizes[:index]))
+    size = sizes[index]
+    end = start + part_stored_size(size) - 1
+    return PartsPlan(start, end, index, index, 0, segment_count(size) - 1, 0, size, True)
 
 
 def plan_all_parts(sizes: Sequence[int]) -> PartsPlan:

@@ -1,12 +1,14 @@
-"""The Range header of GetObject and HeadObject.
+"""The Range header and the ``partNumber`` parameter of GetObject and HeadObject.
 
-Source: RFC 9110 section 14, and S3, which serves one range only and ignores a header that is not one.
+Source: RFC 9110 section 14, and S3, which serves one range only and ignores a header that is not one;
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html for parts.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.s3.errors import invalid_range
+from proxy.s3.errors import invalid_part_number, invalid_range
 
 _SPEC = re.compile(r"bytes\s*=\s*(?:([0-9]+)\s*-\s*([0-9]*)|-\s*([0-9]+))\s*", re.IGNORECASE)
 _LARGEST = 2**63 - 1
@@ -37,6 +39,39 @@ class ByteRange:
         if self.first >= size:
             raise invalid_range(self.text, size)
         return self.first, size - 1 if self.last is None else min(self.last, size - 1)
+
+
+@dataclass(frozen=True)
+class WantedPart:
+    """A part as it was asked for: they are counted from 1 as they lie in the object, whatever their numbers were when
+    they were sent. An object that is no multipart object has one."""
+
+    number: int
+
+    def index(self, count: int) -> int:
+        """Its index among ``count`` parts.
+
+        Raises:
+            AwsError: 416 InvalidPartNumber, when there are fewer.
+        """
+        if self.number > count:
+            raise invalid_part_number(self.number, count)
+        return self.number - 1
+
+    def resolve(self, sizes: Sequence[int]) -> tuple[int, int]:
+        """The first and last byte (inclusive; before the first one for an empty part) in an object whose parts have
+        these sizes.
+
+        Raises:
+            AwsError: as ``index``.
+        """
+        index = self.index(len(sizes))
+        first = sum(sizes[:index])
+        return first, first + sizes[index] - 1
+
+
+Wanted = ByteRange | WantedPart
+"""What is wanted of an object, if not all of it."""
 
 
 def parse(value: str | None) -> ByteRange | None:

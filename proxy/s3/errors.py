@@ -57,6 +57,11 @@ def invalid_range(requested: str, size: int) -> AwsError:
     return AwsError("InvalidRange", "The requested range is not satisfiable", 416, detail=detail)
 
 
+def invalid_part_number(requested: int, count: int) -> AwsError:
+    detail = {"PartNumberRequested": str(requested), "ActualPartCount": str(count)}
+    return AwsError("InvalidPartNumber", "The requested partnumber is not satisfiable", 416, detail=detail)
+
+
 def metadata_too_large(size: int, limit: int) -> AwsError:
     message = "Your metadata headers exceed the maximum allowed metadata size"
     return AwsError("MetadataTooLarge", message, 400, detail={"Size": str(size), "MaxSizeAllowed": str(limit)})

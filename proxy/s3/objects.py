@@ -51,6 +51,11 @@ class StoredObject:
     def multipart(self) -> bool:
         return self.header is not None and self.header.layout is Layout.MULTIPART
 
+    @property
+    def is_plain_multipart(self) -> bool:
+        """Whether it is a plaintext object that the store was sent in parts, which it alone knows."""
+        return self.header is None and etags.is_multipart(self.upstream_etag)
+
 
 async def describe(
     gateway: Gateway,

@@ -238,7 +238,6 @@ UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]]
     "PutBucketReplication": ("PUT", BUCKET, [("replication", "")], {}),
     "PutPublicAccessBlock": ("PUT", BUCKET, [("publicAccessBlock", "")], {}),
     "UpdateObjectEncryption": ("PUT", OBJECT, [("encryption", "")], {}),
-    "GetObject by part": ("GET", OBJECT, [("partNumber", "1")], {}),
     "an unknown method": ("PATCH", OBJECT, [], {}),
     "POST of an object": ("POST", OBJECT, [], {}),
     "OPTIONS": ("OPTIONS", OBJECT, [], {}),

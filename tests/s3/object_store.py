@@ -31,6 +31,8 @@ class StoredObject:
     body: bytes
     headers: dict[str, str]
     etag: str = ""
+    parts: dict[int, bytes] = field(default_factory=dict)
+    """Of a plaintext multipart object."""
 
     def __post_init__(self) -> None:
         self.etag = self.etag or f'"{hashlib.md5(self.body).hexdigest()}"'
@@ -106,9 +108,17 @@ class ObjectStore:
             if start >= len(found.body):
                 return store_error(416, "InvalidRange")
             headers["Content-Range"] = f"bytes {start}-{end}/{len(found.body)}"
+        number = int(request.parameter("partNumber") or 0)
+        if number:
+            if number not in found.parts:
+                return store_error(416, "InvalidPartNumber") if request.method == "GET" else Response(416)
+            start = sum(len(found.parts[before]) for before in range(1, number))
+            end, status = start + len(found.parts[number]) - 1, 206
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(found.body)}"
+            headers["x-amz-mp-parts-count"] = str(len(found.parts))
         headers["Content-Length"] = str(end + 1 - start)
         if request.method == "HEAD":
-            return Response(200, headers)
+            return Response(status if number else 200, headers)
         return Response(status, headers, pieces(found.body[start : end + 1]))
 
 

@@ -18,16 +18,27 @@ from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import PartsPlan, Window
 from proxy.envelope.segments import Opener
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import byte_range, preconditions, sse
-from proxy.s3.byte_range import ByteRange
+from proxy.s3 import preconditions, sse
+from proxy.s3.byte_range import Wanted, WantedPart
 from proxy.s3.data_keys import data_key_of
+from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.object_records import records_of
+from proxy.s3.object_headers import pick
+from proxy.s3.object_records import of_version, records_of
 from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
-from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
+from proxy.s3.operations.object_answers import (
+    checksums_of,
+    extent_headers,
+    extent_of,
+    head_of,
+    not_modified,
+    upstream_query,
+    wanted_of,
+    wants_checksums,
+)
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
@@ -38,6 +49,18 @@ _ATTEMPTS: Final = 4
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-(-1|[0-9]{1,18})/([0-9]{1,18})")
 """MinIO says ``bytes 0--1/0`` of the last bytes of nothing."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of the store: a range of stored bytes, or all of them."""
+
+    range: str | None = None
+    part: int | None = None
+    """A part of a plaintext object, which the store alone knows the parts of."""
+
+
+_ALL: Final = Ask()
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ async def read_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     sse.refuse_on_read(call.request.headers)
     query = upstream_query(call)
-    wanted = byte_range.parse(call.request.headers.get("Range"))
+    wanted = wanted_of(call)
     return await of_one_object(lambda: _get(gateway, call, query, wanted))
 
 
@@ -67,7 +90,7 @@ get_object_version = operation("GetObject", "GET", Level.OBJECT, "s3:GetObjectVe
 )
 
 
-async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | None) -> Response:
+async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None) -> Response:
     """The answer, of one and the same object.
 
     Raises:
@@ -75,14 +98,17 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | Non
     """
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
-    ask = _first_plan(wanted, records)
+    ask = _ALL if wanted is None else _first_plan(wanted, _asked_for(call, records))
+    if ask is None:
+        ask = _exact_plan(wanted, await look_up(gateway, call, query, records))
     for _ in range(_ATTEMPTS):
         headers = CIMultiDict(conditions)
-        if ask is not None:
-            headers["Range"] = ask
-        answer = await gateway.upstream.send(Request("GET", call.target.path, query, headers))
+        if ask.range is not None:
+            headers["Range"] = ask.range
+        asked = "&".join(filter(None, (query, f"partNumber={ask.part}"))) if ask.part is not None else query
+        answer = await gateway.upstream.send(Request("GET", call.target.path, asked, headers))
         try:
-            outcome = await _use(gateway, call, answer, wanted, records)
+            outcome = await _use(gateway, call, answer, wanted, ask, records)
         except BaseException:
             await answer.aclose()
             raise
@@ -94,54 +120,77 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: ByteRange | Non
 
 
 async def _use(
-    gateway: Gateway, call: Call, answer: Response, wanted: ByteRange | None, records: Sequence[ObjectRecord]
-) -> Response | str:
-    """The answer to the client, made of the store's; or the Range to ask of the store next."""
+    gateway: Gateway, call: Call, answer: Response, wanted: Wanted | None, ask: Ask, records: Sequence[ObjectRecord]
+) -> Response | Ask:
+    """The answer to the client, made of the store's; or what to ask of the store next."""
     if answer.status == 304:
         await answer.aclose()
         return not_modified(answer, records)
-    if answer.status == 416 and wanted is not None:
+    if answer.status == 416 and ask.range is not None:
         return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
     if answer.status not in (200, 206):
         raise await store_error(answer, call)
     start, end, stored_size = _extent(answer)
     stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records)
+    if ask.part is not None and answer.status == 206 and stored.header is None:
+        return Response(206, _plain_head(stored, answer), answer.body)
     piece = _slice(stored, wanted, start, end)
     if piece is not None:
         return await _open(gateway, call, answer, stored, piece, wanted)
     if wanted is None:
         raise UpstreamError("the store gave a part of the object where the whole was asked for")
+    if ask.part is not None and stored.is_plain_multipart:
+        raise not_implemented(detail={"Query": "partNumber"})
     return _exact_plan(wanted, stored)
 
 
-def _first_plan(wanted: ByteRange | None, records: Sequence[ObjectRecord]) -> str | None:
-    """The Range to ask of the store, given the key's records; a single PUT needs none of them."""
-    if wanted is None:
-        return None
+def _asked_for(call: Call, records: Sequence[ObjectRecord]) -> Sequence[ObjectRecord]:
+    """The records that may be about the version that the request names."""
+    named = call.request.parameter("versionId")
+    return of_version(records, named) if named else records
+
+
+def _first_plan(wanted: Wanted, records: Sequence[ObjectRecord]) -> Ask | None:
+    """What to ask of the store, given the key's records; a single PUT needs none of them. None if the object has to be
+    looked at first: where a part lies cannot be guessed."""
     completed = [row for row in records if row.upstream_etag]
     newest = max(completed, key=lambda row: row.written, default=None)
+    sizes = parts.decode(newest.parts).sizes if newest is not None and newest.parts else ()
+    if isinstance(wanted, WantedPart):
+        if wanted.number <= len(sizes):
+            return _part_of(wanted, sizes)
+        return _ALL if wanted.number == 1 else None
     if newest is not None and not newest.object_id:
-        return wanted.text
-    if newest is not None and newest.parts:
-        sizes = parts.decode(newest.parts).sizes
-        total = sum(sizes)
-        if total and (wanted.suffix or (wanted.first is not None and wanted.first < total)):
-            plan = ranges.plan_parts(sizes, *wanted.resolve(total))
-            return f"bytes={plan.start}-{plan.end}"
+        return Ask(wanted.text)
+    total = sum(sizes)
+    if total and (wanted.suffix or (wanted.first is not None and wanted.first < total)):
+        plan = ranges.plan_parts(sizes, *wanted.resolve(total))
+        return Ask(f"bytes={plan.start}-{plan.end}")
     if wanted.first is None:
-        return ranges.plan_suffix(max(wanted.suffix, 1)).header
-    return ranges.plan(wanted.first, wanted.last).header
+        return Ask(ranges.plan_suffix(max(wanted.suffix, 1)).header)
+    return Ask(ranges.plan(wanted.first, wanted.last).header)
 
 
-def _exact_plan(wanted: ByteRange, stored: StoredObject) -> str:
-    """The Range to ask of the store for an object that is known now."""
-    first, last = wanted.resolve(stored.size)
+def _exact_plan(wanted: Wanted | None, stored: StoredObject) -> Ask:
+    """What to ask of the store for an object that is known now."""
+    if wanted is None:
+        return _ALL
+    if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
+        return Ask(part=wanted.number)
+    first, last = extent_of(stored, wanted)
+    if isinstance(wanted, WantedPart):
+        return _part_of(wanted, stored.sizes) if stored.multipart else _ALL
     if stored.header is None:
-        return f"bytes={first}-{last}"
+        return Ask(f"bytes={first}-{last}")
     if stored.multipart:
         plan = ranges.plan_parts(stored.sizes, first, last)
-        return f"bytes={plan.start}-{plan.end}"
-    return ranges.plan(first, last, size=stored.size).header
+        return Ask(f"bytes={plan.start}-{plan.end}")
+    return Ask(ranges.plan(first, last, size=stored.size).header)
+
+
+def _part_of(wanted: WantedPart, sizes: Sequence[int]) -> Ask:
+    plan = ranges.plan_part(sizes, wanted.index(len(sizes)))
+    return Ask(f"bytes={plan.start}-{plan.end}")
 
 
 def _extent(answer: Response) -> tuple[int, int, int]:
@@ -155,17 +204,24 @@ def _extent(answer: Response) -> tuple[int, int, int]:
     return 0, length - 1, length
 
 
-def _slice(stored: StoredObject, wanted: ByteRange | None, start: int, end: int) -> Slice | None:
+def _slice(stored: StoredObject, wanted: Wanted | None, start: int, end: int) -> Slice | None:
     """How the wanted bytes are had from stored bytes ``start`` to ``end``; None if they can't."""
     if wanted is None:
         plan = ranges.plan_all_parts(stored.sizes) if stored.multipart else None
         return Slice(0, stored.size - 1, plan=plan)
-    first, last = wanted.resolve(stored.size)
+    if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
+        return None
+    first, last = extent_of(stored, wanted)
+    if stored.multipart:
+        if isinstance(wanted, WantedPart):
+            plan = ranges.plan_part(stored.sizes, wanted.index(len(stored.sizes)))
+        else:
+            plan = ranges.plan_parts(stored.sizes, first, last)
+        return Slice(first, last, plan=plan) if (start, end) == (plan.start, plan.end) else None
+    if isinstance(wanted, WantedPart):
+        return Slice(first, last) if (start, end) == (0, stored.stored_size - 1) else None
     if stored.header is None:
         return Slice(first, last) if (start, end) == (first, last) else None
-    if stored.multipart:
-        plan = ranges.plan_parts(stored.sizes, first, last)
-        return Slice(first, last, plan=plan) if (start, end) == (plan.start, plan.end) else None
     try:
         return Slice(first, last, ranges.window(first, last, size=stored.size, start=start, end=end))
     except ValueError:
@@ -173,14 +229,14 @@ def _slice(stored: StoredObject, wanted: ByteRange | None, start: int, end: int)
 
 
 async def _open(
-    gateway: Gateway, call: Call, answer: Response, stored: StoredObject, piece: Slice, wanted: ByteRange | None
+    gateway: Gateway, call: Call, answer: Response, stored: StoredObject, piece: Slice, wanted: Wanted | None
 ) -> Response:
     """The answer to the client. Its first segment has been verified before it is returned."""
     headers = head_of(stored, answer.headers)
-    headers["Content-Length"] = str(piece.last - piece.first + 1)
+    status, extent = 200, {"Content-Length": str(stored.size)}
     if wanted is not None:
-        headers["Content-Range"] = f"bytes {piece.first}-{piece.last}/{stored.size}"
-    status = 200 if wanted is None else 206
+        status, extent = extent_headers(stored, wanted, piece.first, piece.last)
+    headers.update(extent)
     if stored.header is None:
         return Response(status, headers, answer.body)
     data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
@@ -188,10 +244,16 @@ async def _open(
     table = None
     if stored.multipart:
         table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
-    if wanted is None and wants_checksums(call):
-        headers.update(await checksums_of(gateway, call, stored, unlocked, table))
+    if wants_checksums(call, wanted):
+        headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
     opener = _opener(unlocked, table, piece)
     return Response(status, headers, await _opened(answer.body, opener))
+
+
+def _plain_head(stored: StoredObject, answer: Response) -> CIMultiDict[str]:
+    headers = head_of(stored, answer.headers)
+    headers.update(pick(answer.headers, ("Content-Length", "Content-Range")))
+    return headers
 
 
 def _opener(unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> Opener:

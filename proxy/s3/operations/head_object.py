@@ -5,14 +5,26 @@ from collections.abc import Sequence
 from multidict import CIMultiDict
 
 from proxy.aws.message import Request, Response
-from proxy.s3 import byte_range, preconditions, sse
+from proxy.s3 import preconditions, sse
+from proxy.s3.byte_range import Wanted, WantedPart
 from proxy.s3.data_keys import data_key_of
+from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.object_headers import from_store, pick
 from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
 from proxy.s3.operation import Level, operation
-from proxy.s3.operations.object_answers import checksums_of, head_of, not_modified, upstream_query, wants_checksums
+from proxy.s3.operations.object_answers import (
+    checksums_of,
+    extent_headers,
+    extent_of,
+    head_of,
+    not_modified,
+    upstream_query,
+    wanted_of,
+    wants_checksums,
+)
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import of_one_object
 from proxy.s3.upstream import Upstream
@@ -21,7 +33,8 @@ from proxy.s3.upstream import Upstream
 async def read_head(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
-    return await of_one_object(lambda: _answer(gateway, call))
+    wanted = wanted_of(call)
+    return await of_one_object(lambda: _answer(gateway, call, wanted))
 
 
 head_object = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")(read_head)
@@ -30,7 +43,7 @@ head_object_version = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObjec
 )
 
 
-async def _answer(gateway: Gateway, call: Call) -> Response:
+async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None) -> Response:
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
@@ -38,21 +51,33 @@ async def _answer(gateway: Gateway, call: Call) -> Response:
         return not_modified(answer, records)
     stored = await _described(gateway, call, answer, records)
     headers = head_of(stored, answer.headers)
-    wanted = byte_range.parse(call.request.headers.get("Range"))
+    status, extent = 200, {"Content-Length": str(stored.size)}
+    if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
+        return await _plain_part(gateway, call, wanted, conditions)
     if wanted is not None:
-        first, last = wanted.resolve(stored.size)
-        headers["Content-Length"] = str(last - first + 1)
-        headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
-        return Response(206, headers)
-    headers["Content-Length"] = str(stored.size)
-    if wants_checksums(call) and stored.header is not None:
+        status, extent = extent_headers(stored, wanted, *extent_of(stored, wanted))
+    headers.update(extent)
+    if wants_checksums(call, wanted) and stored.header is not None:
         data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
         unlocked = unlock(stored, stored.header, data_key)
         table = None
         if stored.multipart:
             table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
-        headers.update(await checksums_of(gateway, call, stored, unlocked, table))
-    return Response(200, headers)
+        headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
+    return Response(status, headers)
+
+
+async def _plain_part(gateway: Gateway, call: Call, wanted: WantedPart, conditions: CIMultiDict[str]) -> Response:
+    """The head of a part of a plaintext object, which the store alone knows the parts of."""
+    query = "&".join(item for item in (upstream_query(call), f"partNumber={wanted.number}") if item)
+    answer = await _head(gateway.upstream, call, query, conditions)
+    if answer.status >= 400:
+        raise await store_error(answer, call)
+    if answer.status != 206:
+        raise not_implemented(detail={"Query": "partNumber"})
+    headers = from_store(answer.headers)
+    headers.update(pick(answer.headers, ("ETag", "Content-Length", "Content-Range")))
+    return Response(206, headers)
 
 
 async def look_up(gateway: Gateway, call: Call, query: str, records: Sequence[ObjectRecord]) -> StoredObject:

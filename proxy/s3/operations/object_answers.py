@@ -12,10 +12,12 @@ from proxy.aws.message import Headers, Response
 from proxy.envelope import ranges
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
+from proxy.s3 import byte_range, sse
 from proxy.s3 import etag as etags
-from proxy.s3 import sse
-from proxy.s3.errors import not_implemented
+from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
+from proxy.s3.errors import invalid_request
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.multipart import COMPOSITE, FULL_OBJECT, part_number
 from proxy.s3.object_headers import from_store, pick
 from proxy.s3.objects import StoredObject, footer_of
 from proxy.s3.state import ObjectRecord
@@ -36,18 +38,48 @@ _QUERY: Final = frozenset(
 
 
 def upstream_query(call: Call) -> str:
-    """The query of a read as the store has to see it.
-
-    Raises:
-        AwsError: NotImplemented, for ``partNumber``.
-    """
-    if call.request.parameter("partNumber") is not None:
-        raise not_implemented(detail={"Query": "partNumber"})
+    """The query of a read as the store has to see it."""
     return "&".join(
         f"{name}={quote(value, safe='', errors='surrogateescape')}"
         for name, value in call.request.parameters
         if name in _QUERY
     )
+
+
+def wanted_of(call: Call) -> Wanted | None:
+    """The range or the part that the client asks for; None: the whole object.
+
+    Raises:
+        AwsError: InvalidRequest, if it asks for both; InvalidArgument for what is not the number of a part.
+    """
+    asked = call.request.headers.get("Range")
+    if call.request.parameter("partNumber") is None:
+        return byte_range.parse(asked)
+    if asked is not None:
+        raise invalid_request("Cannot specify both Range header and partNumber query parameter")
+    return WantedPart(part_number(call))
+
+
+def extent_of(stored: StoredObject, wanted: Wanted) -> tuple[int, int]:
+    """The first and last byte (inclusive) of what is wanted of an object.
+
+    Raises:
+        AwsError: InvalidRange, InvalidPartNumber.
+    """
+    if isinstance(wanted, WantedPart):
+        return wanted.resolve(stored.sizes or (stored.size,))
+    return wanted.resolve(stored.size)
+
+
+def extent_headers(stored: StoredObject, wanted: Wanted, first: int, last: int) -> tuple[int, dict[str, str]]:
+    """The status and the header fields of an answer that holds these bytes. A part without any has no range, and 200,
+    as on AWS."""
+    found = {"Content-Length": str(last - first + 1)}
+    if isinstance(wanted, WantedPart) and stored.multipart:
+        found["x-amz-mp-parts-count"] = str(len(stored.sizes))
+    if last < first:
+        return 200, found
+    return 206, {**found, "Content-Range": f"bytes {first}-{last}/{stored.size}"}
 
 
 def head_of(stored: StoredObject, headers: Headers) -> CIMultiDict[str]:
@@ -70,31 +102,42 @@ def not_modified(answer: Response, records: Sequence[ObjectRecord]) -> Response:
     return Response(304, headers)
 
 
-def wants_checksums(call: Call) -> bool:
-    """Whether the client asked for the object's checksum."""
+def wants_checksums(call: Call, wanted: Wanted | None) -> bool:
+    """Whether the client asked for the object's checksum, and not for a range, which has none."""
+    if isinstance(wanted, ByteRange):
+        return False
     return call.request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
 
 
 async def checksums_of(
-    gateway: Gateway, call: Call, stored: StoredObject, unlocked: Unlocked, table: PartsTable | None
+    gateway: Gateway,
+    call: Call,
+    stored: StoredObject,
+    unlocked: Unlocked,
+    table: PartsTable | None,
+    wanted: Wanted | None = None,
 ) -> dict[str, str]:
     """The header fields that tell a whole object's checksum; one more short read for an object above 1 MiB whose
     checksum came after its body.
+
+    Of a part, ``wanted``, AWS tells the checksum where that of the object is composed of those of the parts.
 
     Raises:
         EnvelopeError: the object's footer is damaged.
         UpstreamError: it could not be read.
     """
+    if isinstance(wanted, WantedPart) and table is not None and len(table.parts) > 1:
+        of_part = table.parts[wanted.index(len(table.parts))].checksums
+        return checksum_headers(of_part, COMPOSITE) if table.checksum_type == COMPOSITE else {}
     if table is not None:
-        composite = table.checksum_type == "COMPOSITE"
-        suffix = f"-{len(table.parts)}" if composite else ""
+        suffix = f"-{len(table.parts)}" if table.checksum_type == COMPOSITE else ""
         values: Mapping[str, str] = {name: value + suffix for name, value in table.checksums.items()}
-        return checksum_headers(values, table.checksum_type or "FULL_OBJECT")
+        return checksum_headers(values, table.checksum_type or FULL_OBJECT)
     values = unlocked.digests.checksums
     if not values and ranges.footer_range(stored.size) is not None:
         footer = await footer_of(gateway, call.target, unlocked, stored.size, stored.upstream_etag, stored.version)
         values = footer.checksums
-    return checksum_headers(values, "FULL_OBJECT")
+    return checksum_headers(values, FULL_OBJECT)
 
 
 def checksum_headers(values: Mapping[str, str], checksum_type: str) -> dict[str, str]:
