@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from proxy.aws.credentials import CallOrigin
 from proxy.aws.message import Headers, Request
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts, ranges, v1
@@ -182,6 +183,22 @@ def unlock(stored: StoredObject, header: Header, data_key: bytes) -> Unlocked:
     if unlocked.plaintext_size not in (None, stored.size):
         raise EnvelopeError("the object in the store is longer or shorter than what was sealed")
     return unlocked
+
+
+async def unlock_whole(
+    gateway: Gateway, origin: CallOrigin, target: Target, stored: StoredObject, header: Header
+) -> tuple[Unlocked, PartsTable | None]:
+    """The object's envelope, opened, and its authenticated table of parts, if it has any.
+
+    Raises:
+        KmsError: the key service refuses or fails.
+        EnvelopeError: the object is damaged.
+    """
+    data_key = await data_key_of(gateway, origin, target, header)
+    unlocked = unlock(stored, header, data_key)
+    if not stored.multipart:
+        return unlocked, None
+    return unlocked, await table_of_parts(gateway, target, stored, header, data_key)
 
 
 async def footer_of(

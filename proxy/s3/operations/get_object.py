@@ -6,13 +6,13 @@ missing) is given up, and the store is asked once more with what that answer sai
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from multidict import CIMultiDict
 
-from proxy.aws.message import Request, Response
+from proxy.aws.message import Headers, Request, Response
 from proxy.envelope import parts, ranges, v1
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import PartsPlan, Window
@@ -20,13 +20,12 @@ from proxy.envelope.segments import Opener
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import preconditions, sse
 from proxy.s3.byte_range import Wanted, WantedPart
-from proxy.s3.data_keys import data_key_of
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import pick
 from proxy.s3.object_records import of_version, records_of
-from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
+from proxy.s3.objects import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
 from proxy.s3.operations.object_answers import (
@@ -76,6 +75,13 @@ class Slice:
     plan: PartsPlan | None = None
 
 
+T = TypeVar("T")
+
+Use = Callable[[Gateway, Call, Response, StoredObject, Slice, Wanted | None], Awaitable[T]]
+"""Makes something of an answer of the store, with the object that it tells of and how the wanted bytes are had from
+what came. Where it raises, its caller closes the answer."""
+
+
 async def read_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     sse.refuse_on_read(call.request.headers)
@@ -98,6 +104,27 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None) 
     """
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
+    return await read(gateway, call, query, wanted, records, conditions, _open)
+
+
+async def read(
+    gateway: Gateway,
+    call: Call,
+    query: str,
+    wanted: Wanted | None,
+    records: Sequence[ObjectRecord],
+    conditions: Headers,
+    use: Use[T],
+) -> T | Response:
+    """What ``use`` makes of the wanted bytes of the call's target; where that has nothing to say, the answer as the
+    client is to have it (304, a part of a plaintext object).
+
+    ``records`` are those of the key, ``conditions`` header fields that go up.
+
+    Raises:
+        AwsError: the store's refusal, such as NoSuchKey; InvalidRange.
+        ObjectReplaced: there is another object by now.
+    """
     ask = _ALL if wanted is None else _first_plan(wanted, _asked_for(call, records))
     if ask is None:
         ask = _exact_plan(wanted, await look_up(gateway, call, query, records))
@@ -108,21 +135,27 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None) 
         asked = "&".join(filter(None, (query, f"partNumber={ask.part}"))) if ask.part is not None else query
         answer = await gateway.upstream.send(Request("GET", call.target.path, asked, headers))
         try:
-            outcome = await _use(gateway, call, answer, wanted, ask, records)
+            outcome = await _used(gateway, call, answer, wanted, ask, records, use)
         except BaseException:
             await answer.aclose()
             raise
-        if isinstance(outcome, Response):
+        if not isinstance(outcome, Ask):
             return outcome
         await answer.aclose()
         ask = outcome
     raise ObjectReplaced("the store's answers do not fit what was asked for")
 
 
-async def _use(
-    gateway: Gateway, call: Call, answer: Response, wanted: Wanted | None, ask: Ask, records: Sequence[ObjectRecord]
-) -> Response | Ask:
-    """The answer to the client, made of the store's; or what to ask of the store next."""
+async def _used(
+    gateway: Gateway,
+    call: Call,
+    answer: Response,
+    wanted: Wanted | None,
+    ask: Ask,
+    records: Sequence[ObjectRecord],
+    use: Use[T],
+) -> T | Response | Ask:
+    """What is made of the store's answer; or what to ask of the store next."""
     if answer.status == 304:
         await answer.aclose()
         return not_modified(answer, records)
@@ -136,7 +169,7 @@ async def _use(
         return Response(206, _plain_head(stored, answer), answer.body)
     piece = _slice(stored, wanted, start, end)
     if piece is not None:
-        return await _open(gateway, call, answer, stored, piece, wanted)
+        return await use(gateway, call, answer, stored, piece, wanted)
     if wanted is None:
         raise UpstreamError("the store gave a part of the object where the whole was asked for")
     if ask.part is not None and stored.is_plain_multipart:
@@ -239,15 +272,10 @@ async def _open(
     headers.update(extent)
     if stored.header is None:
         return Response(status, headers, answer.body)
-    data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
-    unlocked = unlock(stored, stored.header, data_key)
-    table = None
-    if stored.multipart:
-        table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
+    unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header)
     if wants_checksums(call, wanted):
         headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
-    opener = _opener(unlocked, table, piece)
-    return Response(status, headers, await _opened(answer.body, opener))
+    return Response(status, headers, await plaintext_of(answer.body, unlocked, table, piece))
 
 
 def _plain_head(stored: StoredObject, answer: Response) -> CIMultiDict[str]:
@@ -264,8 +292,9 @@ def _opener(unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> Opene
     return v1.open_single(unlocked)
 
 
-async def _opened(body: Body, opener: Opener) -> Body:
-    """The plaintext: verified whole where it is one segment, else as far as its first."""
+async def plaintext_of(body: Body, unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> Body:
+    """The plaintext of stored bytes: verified whole where it is one segment, else as far as its first."""
+    opener = _opener(unlocked, table, piece)
     if opener.length <= ranges.FIRST_PLAINTEXT:
         return await transformed(body, opener)
     return await started(pump(body, opener))

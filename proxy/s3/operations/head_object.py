@@ -7,13 +7,12 @@ from multidict import CIMultiDict
 from proxy.aws.message import Request, Response
 from proxy.s3 import preconditions, sse
 from proxy.s3.byte_range import Wanted, WantedPart
-from proxy.s3.data_keys import data_key_of
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import from_store, pick
 from proxy.s3.object_records import records_of
-from proxy.s3.objects import StoredObject, describe, table_of_parts, unlock
+from proxy.s3.objects import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import (
     checksums_of,
@@ -58,11 +57,7 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None) -> Respon
         status, extent = extent_headers(stored, wanted, *extent_of(stored, wanted))
     headers.update(extent)
     if wants_checksums(call, wanted) and stored.header is not None:
-        data_key = await data_key_of(gateway, call.origin, call.target, stored.header)
-        unlocked = unlock(stored, stored.header, data_key)
-        table = None
-        if stored.multipart:
-            table = await table_of_parts(gateway, call.target, stored, stored.header, data_key)
+        unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header)
         headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
     return Response(status, headers)
 

@@ -4,12 +4,15 @@ Bodies up to 1 MiB are read whole first, so that their checksum stands in the me
 is known at their end only stands in the envelope's footer.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from multidict import CIMultiDict
+
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Request, Response
+from proxy.aws.message import Headers, Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.envelope.digests import Digests
@@ -21,12 +24,13 @@ from proxy.s3 import payload, preconditions, sse
 from proxy.s3.data_keys import new_data_key
 from proxy.s3.errors import invalid_request
 from proxy.s3.forwarding import etag_of, store_error
-from proxy.s3.gateway import Call, Gateway
+from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope, pick, to_store
 from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.payload import Payload, PayloadVerifier
+from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
 from proxy.stream import Body, BodyCutShort, Pipeline, pump, transformed
 
@@ -42,23 +46,62 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
     choice = sse.choose(call.request, call.record.encryption, kms_over_plain_http=settings.kms_over_plain_http)
     headers = to_store(call.request.headers)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
-    bare = target.key.endswith("/") and plan.length == 0
-    if target.key.endswith("/") and not bare and settings.store.drops_marker_bodies:
-        raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
+    refuse_lost_content(gateway, target, plan.length)
     records = await records_of(gateway, target)
     headers.update(await preconditions.for_write(gateway, call, records))
+    written = await write_object(gateway, call, call.request.body, plan, choice, headers, records, begun)
+    found = pick(written.answer, ("x-amz-version-id", "x-amz-expiration"))
+    found["ETag"] = written.etag
+    found.update(sse.response_headers(written.header, with_context=True))
+    found.update(checksum_headers(written.checksums, "FULL_OBJECT"))
+    return Response(200, found)
+
+
+@dataclass(frozen=True)
+class Written:
+    """An object that the store has taken."""
+
+    header: Header
+    etag: str
+    """What clients see."""
+    checksums: Mapping[str, str]
+    answer: Headers
+    """The head of the store's answer."""
+
+
+async def write_object(
+    gateway: Gateway,
+    call: Call,
+    body: Body,
+    plan: Payload,
+    choice: Choice,
+    headers: CIMultiDict[str],
+    records: Sequence[ObjectRecord],
+    begun: datetime,
+) -> Written:
+    """Seals a body and has the store keep it as the call's target.
+
+    ``plan`` says what the body is and how it is verified, ``headers`` what goes up beside the envelope (conditions
+    too); ``records`` are those that the key had at the moment ``begun``.
+
+    Raises:
+        AwsError: the body is not right, or the store's refusal.
+        KmsError: the key service refuses or fails.
+    """
+    target = call.target
+    bare = target.key.endswith("/") and plan.length == 0
     data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
     with_md5 = shows_md5(gateway, choice.mode)
     verifier = plan.verifier(want_md5=with_md5)
     with gateway.memory.hold(2 * plan.length if plan.length <= FOOTER_THRESHOLD else 0):
-        header, body, size = await _sealed(gateway, call, plan, verifier, data_key, wrapping)
+        header, sealed, size = await _sealed(gateway, body, plan, verifier, data_key, wrapping)
         if bare:
-            body, size, record = b"", 0, None
+            sealed, size, record = b"", 0, None
         else:
-            add_envelope(headers, envelope_header.encode(header), settings.store.metadata_limit)
+            add_envelope(headers, envelope_header.encode(header), gateway.settings.store.metadata_limit)
             record = await _announce(gateway, call, header, plan, begun)
         headers["Content-Length"] = str(size)
-        answer = await _store(gateway, call, Request("PUT", target.path, headers=headers, body=body), record)
+        answer = await _store(gateway, call, Request("PUT", target.path, headers=headers, body=sealed), record)
     upstream_etag = etag_of(answer.headers)
     if record is not None:
         shown = f'"{verifier.md5.hex()}"' if with_md5 else None
@@ -66,11 +109,8 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
         record = replace(record, upstream_etag=upstream_etag, etag=shown, version_id=version_id)
         await gateway.objects.put(record)
     await drop_removed(gateway, records, answer.headers)
-    found = pick(answer.headers, ("x-amz-version-id", "x-amz-expiration"))
-    found["ETag"] = upstream_etag if bare else etags.to_client(upstream_etag, record)
-    found.update(sse.response_headers(header, with_context=True))
-    found.update(checksum_headers(verifier.checksums, "FULL_OBJECT"))
-    return Response(200, found)
+    etag = upstream_etag if bare else etags.to_client(upstream_etag, record)
+    return Written(header, etag, verifier.checksums, answer.headers)
 
 
 async def _store(gateway: Gateway, call: Call, request: Request, announced: ObjectRecord | None) -> Response:
@@ -87,13 +127,13 @@ async def _store(gateway: Gateway, call: Call, request: Request, announced: Obje
 
 
 async def _sealed(
-    gateway: Gateway, call: Call, plan: Payload, verifier: PayloadVerifier, data_key: bytes, wrapping: Wrapping
+    gateway: Gateway, body: Body, plan: Payload, verifier: PayloadVerifier, data_key: bytes, wrapping: Wrapping
 ) -> tuple[Header, Body, int]:
     """The envelope's header, the body to be stored and its size; a short body has been verified, a long one will be
     as it is read."""
     with_md5 = shows_md5(gateway, wrapping.mode)
     if plan.length <= FOOTER_THRESHOLD:
-        plaintext = await transformed(call.request.body, verifier)
+        plaintext = await transformed(body, verifier)
         digests = digests_of(verifier, with_md5=with_md5)
         header, sealer = v1.seal_single(
             data_key, wrapping, plaintext_size=plan.length, digests=digests, random=gateway.random
@@ -107,7 +147,17 @@ async def _sealed(
         footer=lambda: digests_of(verifier, with_md5=with_md5),
         random=gateway.random,
     )
-    return header, pump(call.request.body, Pipeline(verifier, sealer)), sealer.stored_size
+    return header, pump(body, Pipeline(verifier, sealer)), sealer.stored_size
+
+
+def refuse_lost_content(gateway: Gateway, target: Target, length: int) -> None:
+    """Refuses content under a key that ends in ``/``, where the store would drop it.
+
+    Raises:
+        AwsError: InvalidRequest.
+    """
+    if length and target.key.endswith("/") and gateway.settings.store.drops_marker_bodies:
+        raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
 
 
 def digests_of(verifier: PayloadVerifier, *, with_md5: bool) -> Digests:
