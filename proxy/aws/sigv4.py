@@ -38,6 +38,8 @@ _PAYLOAD_HASH_RULE = (
 )
 
 _ONCE = frozenset({"authorization", "range", "content-md5", "host"})
+_LISTS = frozenset({"x-amz-object-attributes", "x-amz-optional-object-attributes"})
+"""Headers that some SDKs send once for each value."""
 _ALWAYS_SIGNED = frozenset({"content-md5", "host"})
 
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -222,7 +224,7 @@ def _check_headers(request: Request, claim: Claim) -> None:
         lower = name.lower()
         if not lower.startswith("x-amz-") and lower not in _ONCE:
             continue
-        if lower in seen:
+        if lower in seen and lower not in _LISTS:
             raise claim.errors.duplicate(lower)
         seen.add(lower)
         must_be_signed = lower in _ALWAYS_SIGNED or lower.startswith("x-amz-")

@@ -38,6 +38,11 @@ def no_such_key(key: str) -> AwsError:
     return AwsError("NoSuchKey", "The specified key does not exist.", 404, detail={"Key": key})
 
 
+def no_such_version(key: str, version_id: str) -> AwsError:
+    detail = {"Key": key, "VersionId": version_id}
+    return AwsError("NoSuchVersion", "The specified version does not exist.", 404, detail=detail)
+
+
 def no_such_upload(upload_id: str) -> AwsError:
     message = (
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or"

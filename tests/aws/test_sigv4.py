@@ -521,6 +521,17 @@ def test_duplicate_headers_are_refused(name: str) -> None:
     assert (error.code, error.status) == ("InvalidRequest", 400)
 
 
+def test_a_list_may_have_a_header_for_each_of_its_values() -> None:
+    name = "x-amz-object-attributes"
+    joined = signed(headers={name: "ETag,ObjectSize"})
+    verify(joined)
+    headers = CIMultiDict(joined.headers)
+    headers[name] = "ETag"
+    repeated = dataclasses.replace(joined, headers=headers)
+    assert refused(repeated).code == "SignatureDoesNotMatch"
+    verify(adding(repeated, name, "ObjectSize"))
+
+
 def test_a_header_that_is_signed_must_be_there() -> None:
     request = signed(headers={"x-amz-meta-a": "1"})
     assert refused(without(request, "x-amz-meta-a")).code == "SignatureDoesNotMatch"

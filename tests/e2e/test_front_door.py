@@ -222,7 +222,6 @@ UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]]
         {"x-amz-copy-source": "/{bucket}/{key}"},
     ),
     "PostObject": ("POST", BUCKET, [], {"Content-Type": "multipart/form-data; boundary=x"}),
-    "GetObjectAttributes": ("GET", OBJECT, [("attributes", "")], {"x-amz-object-attributes": "ETag"}),
     "ListObjectVersions": ("GET", BUCKET, [("versions", "")], {}),
     "ListMultipartUploads": ("GET", BUCKET, [("uploads", "")], {}),
     "RestoreObject": ("POST", OBJECT, [("restore", "")], {}),

@@ -21,10 +21,10 @@ from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.listing import Page, Resolve, encode_key, past_prefix, put_right, read_page, render
+from proxy.s3.numbers import whole_number
 from proxy.s3.operation import Level, Operation, operation
 
 _MOST_KEYS: Final = 1000
-_GREATEST: Final = 2_147_483_647
 
 
 def list_objects_operations(resolve: Resolve) -> tuple[Operation, Operation]:
@@ -123,20 +123,8 @@ def _wants_url(call: Call) -> bool:
 
 
 def _max_keys(value: str | None) -> int:
-    """How many keys and prefixes a page has at most.
-
-    Raises:
-        AwsError: InvalidArgument, in AWS's words.
-    """
-    if value is None or value == "":
-        return _MOST_KEYS
-    digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) > _GREATEST:
-        raise invalid_argument("Provided max-keys not an integer or within integer range", "max-keys", value)
-    if value.startswith("-") and int(digits):
-        message = f"Argument maxKeys must be an integer between 0 and {_GREATEST}"
-        raise invalid_argument(message, "maxKeys", value)
-    return min(int(digits), _MOST_KEYS)
+    """How many keys and prefixes a page has at most. Raises AwsError: InvalidArgument."""
+    return min(whole_number(value, "max-keys", _MOST_KEYS, said="maxKeys"), _MOST_KEYS)
 
 
 def _encode_token(after: str) -> str:

@@ -13,15 +13,14 @@ from proxy.aws import xml_codec
 from proxy.aws.message import Request, Response
 from proxy.s3 import multipart
 from proxy.s3.accounts import canonical_id
-from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, parse_answer, render_query
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.numbers import whole_number
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import PartRecord, UploadRecord
 from proxy.s3.upstream import UpstreamError
 
 _MAX_PARTS: Final = 1000
-_LARGEST: Final = 2**31 - 1
 
 
 @operation("ListParts", "GET", Level.OBJECT, "s3:ListMultipartUploadParts", query=["uploadId"])
@@ -90,9 +89,4 @@ def _row(row: Mapping[str, Any], part: PartRecord) -> dict[str, Any]:
 
 
 def _number(call: Call, name: str, default: int) -> int:
-    text = call.request.parameter(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or int(text[:12]) > _LARGEST:
-        raise invalid_argument(f"Provided {name} not an integer or within integer range", name, text)
-    return int(text)
+    return whole_number(call.request.parameter(name), name, default)

@@ -20,6 +20,7 @@ from proxy.s3.operations.complete_multipart_upload import complete_multipart_upl
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
 from proxy.s3.operations.forward import FORWARDED
 from proxy.s3.operations.get_object import get_object, get_object_version
+from proxy.s3.operations.get_object_attributes import get_object_attributes, get_object_version_attributes
 from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
@@ -42,6 +43,8 @@ OPERATIONS: Final = with_refusals(
         put_object,
         get_object,
         get_object_version,
+        get_object_attributes,
+        get_object_version_attributes,
         head_object,
         head_object_version,
         DELETE_OBJECT,

@@ -63,7 +63,6 @@ UNIMPLEMENTED: Final = (
     _row("UploadPartCopy", "PUT", Level.OBJECT, "partNumber", "uploadId", headers=("x-amz-copy-source",)),
     _object("RenameObject", "PUT", "renameObject"),
     _object("UpdateObjectEncryption", "PUT", "encryption"),
-    _object("GetObjectAttributes", "GET", "attributes"),
     _object("GetObjectTorrent", "GET", "torrent"),
     _object("GetObjectAcl", "GET", "acl"),
     _object("PutObjectAcl", "PUT", "acl"),
