@@ -22,7 +22,8 @@ KEY_NAME: Final = METADATA_PREFIX + RESERVED_PREFIX + "key"
 CONTEXT_NAME: Final = METADATA_PREFIX + RESERVED_PREFIX + "context"
 
 COMMITMENT_SIZE: Final = 32
-BUCKET_WRAPPED_SIZE: Final = 72
+WRAPPED_SIZE: Final = 72
+"""Of a data key under an S3 Bucket Key, a wrapping key or a customer's key."""
 RECORD_NONCE_SIZE: Final = 12
 _FIXED_SIZE: Final = 2 + SALT_SIZE + COMMITMENT_SIZE
 _RECORD_SMALLEST: Final = RECORD_NONCE_SIZE + 16
@@ -34,11 +35,13 @@ _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Mode(StrEnum):
-    """How the object is encrypted, as ``x-amz-server-side-encryption`` says it."""
+    """How the object is encrypted, as ``x-amz-server-side-encryption`` says it; but for SSE-C, which has other header
+    fields."""
 
     S3 = "AES256"
     KMS = "aws:kms"
     KMS_DSSE = "aws:kms:dsse"
+    CUSTOMER = "SSE-C"
 
 
 class Layout(Enum):
@@ -48,12 +51,12 @@ class Layout(Enum):
     MULTIPART = "multipart"
 
 
-_MODE_CODES: Final = {Mode.S3: 1, Mode.KMS: 2, Mode.KMS_DSSE: 3}
+_MODE_CODES: Final = {Mode.S3: 1, Mode.KMS: 2, Mode.KMS_DSSE: 3, Mode.CUSTOMER: 16}
 _KINDS: Final = {
     code | flag | wrap_flag: (mode, layout, wrap_flag)
     for mode, code in _MODE_CODES.items()
     for layout, flag in ((Layout.SINGLE, 0), (Layout.MULTIPART, _MULTIPART_FLAG))
-    for wrap_flag in (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG)
+    for wrap_flag in ((0,) if mode is Mode.CUSTOMER else (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG))
 }
 
 
@@ -64,8 +67,10 @@ class Header:
     mode: Mode
     layout: Layout
     key_arn: str
+    """``""`` under SSE-C."""
     wrapped_key: bytes
-    """The KMS ciphertext blob: of the data key or, with an S3 Bucket Key or a wrapping key, of that."""
+    """The KMS ciphertext blob: of the data key or, with an S3 Bucket Key or a wrapping key, of that. Under SSE-C: the
+    data key, wrapped under what comes of the customer's key."""
     bucket_wrapped_key: bytes | None
     """With an S3 Bucket Key: the data key, wrapped under it."""
     salt: bytes
@@ -104,7 +109,10 @@ def encode(header: Header) -> dict[str, str]:
     Raises:
         ValueError: a field has not its form.
     """
-    if not _is_arn(header.key_arn):
+    if header.mode is Mode.CUSTOMER:
+        if header.key_arn or header.context or len(header.wrapped_key) != WRAPPED_SIZE:
+            raise ValueError("under a customer's key there is neither ARN nor context, and the wrap has 72 bytes")
+    elif not _is_arn(header.key_arn):
         raise ValueError("a key ARN is printable ASCII")
     if len(header.salt) != SALT_SIZE or len(header.commitment) != COMMITMENT_SIZE:
         raise ValueError("salt and commitment have 32 bytes")
@@ -112,7 +120,7 @@ def encode(header: Header) -> dict[str, str]:
     if bucket_wrapped is not None and rewrapped is not None:
         raise ValueError("a data key is wrapped under a bucket key or a wrapping key")
     wrapped = rewrapped if bucket_wrapped is None else bucket_wrapped
-    if wrapped is not None and len(wrapped) != BUCKET_WRAPPED_SIZE:
+    if wrapped is not None and len(wrapped) != WRAPPED_SIZE:
         raise ValueError("a data key under a bucket key or a wrapping key has 72 bytes")
     kind = kind_of(header.mode, header.layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
     value = b"".join(
@@ -126,7 +134,8 @@ def encode(header: Header) -> dict[str, str]:
             header.record,
         )
     )
-    metadata = {ARN_NAME: header.key_arn, KEY_NAME: urlsafe_b64encode(value).rstrip(b"=").decode()}
+    metadata = {ARN_NAME: header.key_arn} if header.key_arn else {}
+    metadata[KEY_NAME] = urlsafe_b64encode(value).rstrip(b"=").decode()
     if header.context:
         metadata[CONTEXT_NAME] = b64encode(canonical_context(header.context)).decode()
     return metadata
@@ -153,10 +162,13 @@ def decode(headers: Mapping[str, str]) -> Header | None:
         raise UnknownVersion(f"the object is of version {value[0]} of the format, which is not known here")
     if len(fields) != len(metadata) or not metadata.keys() <= _NAMES:
         raise EnvelopeError("the header has a name twice or one too many")
-    arn = metadata.get(ARN_NAME, "")
-    if not _is_arn(arn):
+    header = _parse(value, metadata.get(ARN_NAME, ""), _parse_context(metadata.get(CONTEXT_NAME)))
+    if header.mode is Mode.CUSTOMER:
+        if len(metadata) > 1 or len(header.wrapped_key) != WRAPPED_SIZE:
+            raise EnvelopeError("the header is damaged")
+    elif not _is_arn(header.key_arn):
         raise EnvelopeError("the header has no key ARN")
-    return _parse(value, arn, _parse_context(metadata.get(CONTEXT_NAME)))
+    return header
 
 
 def is_reserved_field(name: str) -> bool:
@@ -172,7 +184,7 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
     mode, layout, wrap_flag = kind
     size, position = decode_varint(value, _FIXED_SIZE)
     wrapped_end = position + size
-    record_start = wrapped_end + (BUCKET_WRAPPED_SIZE if wrap_flag else 0)
+    record_start = wrapped_end + (WRAPPED_SIZE if wrap_flag else 0)
     if not size or len(value) < record_start + _RECORD_SMALLEST:
         raise EnvelopeError("the header is cut short")
     return Header(

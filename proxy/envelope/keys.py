@@ -27,6 +27,7 @@ HEAD_LABEL: Final = b"sse-proxy/1 head"
 FOOT_LABEL: Final = b"sse-proxy/1 foot"
 PART_LABEL: Final = b"sse-proxy/1 part"
 WRAP_LABEL: Final = b"sse-proxy/1 wrap"
+CUST_LABEL: Final = b"sse-proxy/1 cust"
 # All labels have one length and no two are equal, so none is the beginning of another.
 
 _FORMAT: Final = bytes((VERSION, ALGORITHM))
@@ -69,28 +70,44 @@ def canonical_context(context: Mapping[str, str]) -> bytes:
     return _CANONICAL_JSON.encode(dict(context)).encode()
 
 
-def wrap(bucket_key: bytes, data_key: bytes, object_arn: str, object_id: bytes, context: bytes, nonce: bytes) -> bytes:
-    """The data key under an S3 Bucket Key: 72 bytes, of which ``nonce`` (24 random bytes) is the beginning.
+def customer_wrapping_key(customer_key: bytes, salt: bytes) -> bytes:
+    """The key that wraps the data key of an SSE-C object in a bucket key's stead; ``salt`` is the object's.
+
+    Raises:
+        EnvelopeError: the customer's key has not 32 bytes.
+    """
+    if len(customer_key) != DATA_KEY_SIZE:
+        raise EnvelopeError("the customer's key has not its size")
+    return derive(customer_key, salt, CUST_LABEL + _FORMAT, 32)
+
+
+def wrap(
+    wrapping_key: bytes, data_key: bytes, object_arn: str, object_id: bytes, context: bytes, nonce: bytes
+) -> bytes:
+    """The data key under an S3 Bucket Key, or under what ``customer_wrapping_key`` gives: 72 bytes, of which ``nonce``
+    (24 random bytes) is the beginning.
 
     ``context`` is canonical.
     """
     bound = _wrap_binding(object_arn, object_id, context)
-    return nonce + xaes.seal(bucket_key, nonce, data_key, bound)
+    return nonce + xaes.seal(wrapping_key, nonce, data_key, bound)
 
 
-def unwrap(bucket_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes, context: bytes) -> bytes:
+def unwrap(wrapping_key: bytes, wrapped: bytes, object_arn: str, object_id: bytes, context: bytes) -> bytes:
     """The data key that ``wrap`` has wrapped.
 
     Raises:
-        EnvelopeError: another bucket key, object ARN, object id or context, or it was tampered with.
+        EnvelopeError: another key, object ARN, object id or context, or it was tampered with.
     """
-    if len(bucket_key) != xaes.KEY_SIZE:
+    if len(wrapping_key) != xaes.KEY_SIZE:
         raise EnvelopeError("the bucket key has not its size")
     nonce, ciphertext = wrapped[: xaes.NONCE_SIZE], wrapped[xaes.NONCE_SIZE :]
     try:
-        return xaes.open_(bucket_key, nonce, ciphertext, _wrap_binding(object_arn, object_id, context))
+        return xaes.open_(wrapping_key, nonce, ciphertext, _wrap_binding(object_arn, object_id, context))
     except InvalidTag:
-        raise EnvelopeError("the data key is not wrapped for this object under this bucket key") from None
+        raise EnvelopeError(
+            "the data key is not wrapped for this object under this bucket key or customer's key"
+        ) from None
 
 
 def _wrap_binding(object_arn: str, object_id: bytes, context: bytes) -> bytes:

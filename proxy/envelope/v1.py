@@ -26,17 +26,20 @@ class Wrapping:
     """How a data key is wrapped."""
 
     mode: Mode
-    key_arn: str
-    wrapped_key: bytes
-    """The KMS ciphertext blob: of the data key or, with ``bucket_key`` or ``wrapping_key``, of that."""
+    key_arn: str = ""
+    wrapped_key: bytes = b""
+    """The KMS ciphertext blob: of the data key or, with ``bucket_key`` or ``wrapping_key``, of that. Under SSE-C: none.
+    """
     context: Mapping[str, str] = field(default_factory=dict)
     """The client's encryption context, without what S3 adds."""
     bucket_key: bytes | None = field(default=None, repr=False)
     """The S3 Bucket Key in the clear (32 bytes), if the data key is to be wrapped under one."""
     object_arn: str = ""
-    """Needed with ``bucket_key`` or ``wrapping_key`` only: the wrap is bound to it."""
+    """Needed with ``bucket_key``, ``wrapping_key`` or ``customer_key`` only: the wrap is bound to it."""
     wrapping_key: bytes | None = field(default=None, repr=False)
     """In place of a bucket key, to wrap an existing data key anew: 32 bytes that serve this object alone."""
+    customer_key: bytes | None = field(default=None, repr=False)
+    """The customer's key (32 bytes): for SSE-C, and then without ARN, blob, context and other keys."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,18 @@ def unwrap_with_wrapping_key(header: Header, wrapping_key: bytes, object_arn: st
     return keys.unwrap(
         wrapping_key, header.rewrapped_key, object_arn, header.object_id, keys.canonical_context(header.context)
     )
+
+
+def unwrap_with_customer_key(header: Header, customer_key: bytes, object_arn: str) -> bytes:
+    """The data key of an object under SSE-C.
+
+    Raises:
+        EnvelopeError: it is not under this customer's key, or not the object with this ARN.
+    """
+    if header.mode is not Mode.CUSTOMER:
+        raise EnvelopeError("the object is not under a customer's key")
+    wrapping_key = keys.customer_wrapping_key(customer_key, header.salt)
+    return keys.unwrap(wrapping_key, header.wrapped_key, object_arn, header.object_id, b"")
 
 
 def unlock(header: Header, data_key: bytes) -> Unlocked:
@@ -254,29 +269,44 @@ def _seal_header(
     content: bytes,
     random: Random,
 ) -> Header:
-    """Wraps the data key under the bucket key or wrapping key, if there is one, and seals the record's content."""
+    """Wraps the data key and seals the record's content."""
     context = keys.canonical_context(wrapping.context)
-    outer = wrapping.wrapping_key if wrapping.bucket_key is None else wrapping.bucket_key
-    wrapped = None
-    if outer is not None:
-        object_id = salt[: keys.ID_SIZE]
-        wrapped = keys.wrap(outer, data_key, wrapping.object_arn, object_id, context, random(NONCE_SIZE))
-    with_bucket_key = wrapping.bucket_key is not None
-    rewrapped = wrapped is not None and not with_bucket_key
-    kind = kind_of(wrapping.mode, layout, bucket_key=with_bucket_key, rewrapped=rewrapped)
+    blob, bucket_wrapped, rewrapped = _wrap(data_key, wrapping, salt, context, random)
+    kind = kind_of(wrapping.mode, layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
     bound = records.binding(kind, salt, wrapping.key_arn, context)
     return Header(
         mode=wrapping.mode,
         layout=layout,
         key_arn=wrapping.key_arn,
-        wrapped_key=wrapping.wrapped_key,
-        bucket_wrapped_key=wrapped if with_bucket_key else None,
+        wrapped_key=blob,
+        bucket_wrapped_key=bucket_wrapped,
         salt=salt,
         commitment=commitment,
         record=records.seal(record_key, random(RECORD_NONCE_SIZE), content, bound),
         context=wrapping.context,
-        rewrapped_key=wrapped if rewrapped else None,
+        rewrapped_key=rewrapped,
     )
+
+
+def _wrap(
+    data_key: bytes, wrapping: Wrapping, salt: bytes, context: bytes, random: Random
+) -> tuple[bytes, bytes | None, bytes | None]:
+    """What stands where the KMS blob does, and the data key under a bucket key or under a wrapping key."""
+    if (wrapping.customer_key is not None) != (wrapping.mode is Mode.CUSTOMER):
+        raise ValueError("a customer's key goes with SSE-C, and SSE-C with that")
+    if wrapping.customer_key is not None:
+        outer: bytes | None = keys.customer_wrapping_key(wrapping.customer_key, salt)
+    else:
+        outer = wrapping.wrapping_key if wrapping.bucket_key is None else wrapping.bucket_key
+    if outer is None:
+        return wrapping.wrapped_key, None, None
+    object_id = salt[: keys.ID_SIZE]
+    wrapped = keys.wrap(outer, data_key, wrapping.object_arn, object_id, context, random(NONCE_SIZE))
+    if wrapping.customer_key is not None:
+        return wrapped, None, None
+    if wrapping.bucket_key is not None:
+        return wrapping.wrapped_key, wrapped, None
+    return wrapping.wrapped_key, None, wrapped
 
 
 def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:

@@ -1,4 +1,5 @@
-"""Data keys of objects: asked of the key service for a new object, and unwrapped again for an existing one.
+"""Data keys of objects: asked of the key service for a new object, and unwrapped again for an existing one; under SSE-C
+drawn here, and wrapped under the customer's key.
 
 The encryption context is S3's own: the object's ARN or, with an S3 Bucket Key, the bucket's, beside the client's pairs.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
@@ -11,6 +12,8 @@ from proxy.envelope import v1
 from proxy.envelope.header import Header, Mode
 from proxy.envelope.v1 import Wrapping
 from proxy.kms.provider import S3_OWNED_KEY
+from proxy.s3 import customer_keys
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.sse import Choice, full_context
 from proxy.s3.state import BucketRecord
@@ -22,6 +25,9 @@ async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, cho
     Raises:
         KmsError: the key service refuses or fails.
     """
+    if choice.customer_key is not None:
+        wrapping = Wrapping(choice.mode, customer_key=choice.customer_key.key, object_arn=target.arn)
+        return gateway.random(32), wrapping
     place = Target(target.bucket) if choice.bucket_key else target
     context = full_context(choice.context, place.arn)
     made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
@@ -48,18 +54,29 @@ async def new_wrapping(gateway: Gateway, origin: CallOrigin, target: Target, cho
         KmsError: the key service refuses or fails.
     """
     plaintext, wrapping = await new_data_key(gateway, origin, target, choice)
-    if wrapping.bucket_key is not None:
+    if wrapping.bucket_key is not None or wrapping.customer_key is not None:
         return wrapping
     return replace(wrapping, wrapping_key=plaintext, object_arn=target.arn)
 
 
-async def data_key_of(gateway: Gateway, origin: CallOrigin, target: Target, header: Header) -> bytes:
-    """The data key of an existing object, or of an upload under way.
+async def data_key_of(
+    gateway: Gateway,
+    origin: CallOrigin,
+    target: Target,
+    header: Header,
+    *,
+    customer_key: CustomerKey | None = None,
+) -> bytes:
+    """The data key of an existing object, or of an upload under way; ``customer_key`` is what the request brings.
 
     Raises:
+        AwsError: the customer's key is missing, or another one, or the object is under none.
         KmsError: the key service refuses or fails.
         EnvelopeError: the wrap under the S3 Bucket Key or wrapping key is not this object's.
     """
+    customer_keys.check_presence(header, customer_key)
+    if customer_key is not None:
+        return customer_keys.unwrap(header, customer_key, target.arn)
     with_bucket_key = header.bucket_wrapped_key is not None
     place = Target(target.bucket) if with_bucket_key else target
     context = full_context(header.context, place.arn)

@@ -52,6 +52,8 @@ class Settings:
     """Whether SSE-KMS is served to clients without TLS."""
     md5_etags: bool = True
     """Whether objects under SSE-S3 have the MD5 of their plaintext as ETag, as on AWS."""
+    customer_keys: bool = True
+    """Whether SSE-C is served at all."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from proxy.aws import checksums
+from proxy.aws.errors import AwsError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.envelope.errors import EnvelopeError
-from proxy.envelope.header import Header
+from proxy.envelope.header import Header, Mode
 from proxy.envelope.v1 import Unlocked
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.data_keys import data_key_of
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_upload
 from proxy.s3.forwarding import render_query
@@ -54,14 +56,28 @@ def header_of(upload: UploadRecord) -> Header:
     return header
 
 
-async def unlock(gateway: Gateway, call: Call, upload: UploadRecord) -> tuple[Unlocked, bytes]:
+async def unlock(
+    gateway: Gateway, call: Call, upload: UploadRecord, customer_key: CustomerKey | None = None
+) -> tuple[Unlocked, bytes]:
     """The upload's envelope, opened, and its data key. AWS, too, wants kms:Decrypt for every part.
 
     Raises:
+        AwsError: InvalidRequest, where ``customer_key``, which the request brings, is not the upload's.
         KmsError: the key service refuses or fails.
     """
     header = header_of(upload)
-    data_key = await data_key_of(gateway, call.origin, call.target, header)
+    if (header.mode is Mode.CUSTOMER) != (customer_key is not None):
+        raise invalid_request(
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate "
+            "encryption parameters."
+        )
+    try:
+        data_key = await data_key_of(gateway, call.origin, call.target, header, customer_key=customer_key)
+    except AwsError as error:
+        if customer_key is None or error.code != "AccessDenied":
+            raise
+        message = "The provided encryption parameters did not match the ones used originally."
+        raise invalid_request(message) from None
     return v1.unlock(header, data_key), data_key
 
 

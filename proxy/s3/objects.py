@@ -20,6 +20,7 @@ from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import etag as etags
 from proxy.s3 import part_walk
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.forwarding import stored_length
 from proxy.s3.gateway import Gateway, Target
@@ -186,15 +187,22 @@ def unlock(stored: StoredObject, header: Header, data_key: bytes) -> Unlocked:
 
 
 async def unlock_whole(
-    gateway: Gateway, origin: CallOrigin, target: Target, stored: StoredObject, header: Header
+    gateway: Gateway,
+    origin: CallOrigin,
+    target: Target,
+    stored: StoredObject,
+    header: Header,
+    customer_key: CustomerKey | None = None,
 ) -> tuple[Unlocked, PartsTable | None]:
-    """The object's envelope, opened, and its authenticated table of parts, if it has any.
+    """The object's envelope, opened, and its authenticated table of parts, if it has any; ``customer_key`` is what the
+    request brings.
 
     Raises:
+        AwsError: the customer's key is missing, or another one, or the object is under none.
         KmsError: the key service refuses or fails.
         EnvelopeError: the object is damaged.
     """
-    data_key = await data_key_of(gateway, origin, target, header)
+    data_key = await data_key_of(gateway, origin, target, header, customer_key=customer_key)
     unlocked = unlock(stored, header, data_key)
     if not stored.multipart:
         return unlocked, None

@@ -1,5 +1,5 @@
 """Server-side encryption as S3 speaks of it: which mode a request or its bucket asks for, the key service's errors in
-S3's words, and the headers that tell a client how an object is encrypted.
+S3's words, and the headers that tell a client how an object is encrypted. ``customer_keys`` has what is SSE-C's alone.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html and the API reference of PutObject.
@@ -9,14 +9,17 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Headers, Request
+from proxy.aws.message import Headers
 from proxy.envelope.header import Header, Mode
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
+from proxy.s3 import customer_keys
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import (
     access_denied,
     damaged_object,
@@ -25,17 +28,21 @@ from proxy.s3.errors import (
     service_unavailable,
     slow_down,
 )
+from proxy.s3.gateway import Call, Settings
 from proxy.s3.state import EncryptionRule
 
 SSE: Final = "x-amz-server-side-encryption"
 KEY_ID: Final = "x-amz-server-side-encryption-aws-kms-key-id"
 CONTEXT: Final = "x-amz-server-side-encryption-context"
 BUCKET_KEY: Final = "x-amz-server-side-encryption-bucket-key-enabled"
-CUSTOMER: Final = "x-amz-server-side-encryption-customer-"
-COPY_SOURCE_CUSTOMER: Final = "x-amz-copy-source-server-side-encryption-customer-"
 
 OBJECT_ARN: Final = "aws:s3:arn"
 """The pair that S3 itself puts into the encryption context."""
+
+NO_CONTEXT: Final[Mapping[str, str]] = MappingProxyType({})
+
+_MODES: Final[Mapping[str, Mode]] = MappingProxyType({mode.value: mode for mode in Mode if mode is not Mode.CUSTOMER})
+"""By what ``x-amz-server-side-encryption`` and the bucket's rule call them."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +50,26 @@ class Choice:
     """How a new object will be encrypted."""
 
     mode: Mode
-    key_id: str
-    """As the request or the rule named it, or one of the two constants of ``kms.provider``."""
-    context: Mapping[str, str]
+    key_id: str = ""
+    """As the request or the rule named it, or one of the two constants of ``kms.provider``; ``""`` under SSE-C."""
+    context: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
     """The client's own pairs."""
-    bucket_key: bool
+    bucket_key: bool = False
+    customer_key: CustomerKey | None = None
+    """The key that the client brings: under SSE-C, and only there."""
 
 
-def choose(request: Request, rule: EncryptionRule, *, kms_over_plain_http: bool) -> Choice:
-    """The encryption of a new object: what its request asks for, else its bucket's default.
+def choose(call: Call, settings: Settings) -> Choice:
+    """The encryption of a new object: what its request asks for, else the default of the bucket that it is put into.
 
     Raises:
         AwsError: AWS's refusal of a combination of headers, 501 for a mode that is not supported.
     """
-    headers = request.headers
-    refuse_customer_keys(headers)
+    headers, rule = call.request.headers, call.record.encryption
+    customer_key = customer_keys.parse(call.request, settings)
+    if customer_key is not None:
+        _refuse_beside_customer_key(headers)
+        return Choice(Mode.CUSTOMER, customer_key=customer_key)
     asked = headers.get(SSE)
     key_id = headers.get(KEY_ID)
     context = headers.get(CONTEXT)
@@ -70,9 +82,9 @@ def choose(request: Request, rule: EncryptionRule, *, kms_over_plain_http: bool)
     if mode is Mode.S3:
         if asked is not None:
             _refuse_orphans(headers)
-        return Choice(mode, S3_OWNED_KEY, {}, bucket_key=False)
-    secure = request.peer is not None and request.peer.secure
-    if not secure and not kms_over_plain_http:
+        return Choice(mode, S3_OWNED_KEY)
+    peer = call.request.peer
+    if not settings.kms_over_plain_http and not (peer is not None and peer.secure):
         message = (
             "Requests specifying Server Side Encryption with AWS KMS managed keys must be made over a secure "
             "connection."
@@ -80,32 +92,30 @@ def choose(request: Request, rule: EncryptionRule, *, kms_over_plain_http: bool)
         raise invalid_argument(message, SSE, algorithm)
     # An empty key id header is a value that names no key, not a missing one: the key service refuses it.
     chosen = AWS_MANAGED_S3_KEY if key_id is None else key_id
-    pairs = parse_context(context) if context is not None else {}
+    pairs = parse_context(context) if context is not None else NO_CONTEXT
     return Choice(mode, chosen, pairs, _bucket_key(headers.get(BUCKET_KEY), rule))
 
 
-def refuse_customer_keys(headers: Headers) -> None:
-    """Refuses SSE-C, which is not supported, rather than storing under another key than the client's."""
-    for name in headers:
-        lower = name.lower()
-        if lower.startswith((CUSTOMER, COPY_SOURCE_CUSTOMER)):
-            raise not_implemented(lower)
-
-
 def refuse_on_read(headers: Headers) -> None:
-    """Refuses the headers of a write on GET and HEAD, as S3 does, and SSE-C."""
-    refuse_customer_keys(headers)
+    """Refuses the headers of a write on GET and HEAD, as S3 does."""
     for name in (SSE, KEY_ID, CONTEXT, BUCKET_KEY):
         if name in headers:
             raise invalid_argument(f"{name} header is not supported for this operation.", name, headers[name])
 
 
+def _refuse_beside_customer_key(headers: Headers) -> None:
+    if SSE in headers:
+        message = (
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
+        )
+        raise invalid_argument(message, SSE, headers[SSE])
+    _refuse_orphans(headers)
+
+
 def _mode(algorithm: str) -> Mode:
-    try:
-        mode = Mode(algorithm)
-    except ValueError:
-        message = "The encryption method specified is not supported"
-        raise invalid_argument(message, SSE, algorithm) from None
+    mode = _MODES.get(algorithm)
+    if mode is None:
+        raise invalid_argument("The encryption method specified is not supported", SSE, algorithm)
     if mode is Mode.KMS_DSSE:
         raise not_implemented(SSE)
     return mode
@@ -177,11 +187,15 @@ def as_s3_error(error: KmsError, key: str) -> AwsError:
             return AwsError(f"KMS.{code}", error.message, 400)
 
 
-def response_headers(header: Header, *, with_context: bool = False) -> dict[str, str]:
-    """What a response says of an object's encryption. Only the answers of PutObject and CreateMultipartUpload name
-    the encryption context."""
+def response_headers(
+    header: Header, customer_key: CustomerKey | None = None, *, with_context: bool = False
+) -> dict[str, str]:
+    """What a response says of an object's encryption. Only the answers of PutObject, CopyObject and
+    CreateMultipartUpload name the encryption context. ``customer_key`` is what the request brought."""
     if header.mode is Mode.S3:
         return {SSE: "AES256"}
+    if header.mode is Mode.CUSTOMER:
+        return customer_keys.response_headers(customer_key) if customer_key is not None else {}
     found = {SSE: header.mode.value, KEY_ID: header.key_arn}
     if header.bucket_wrapped_key is not None:
         found[BUCKET_KEY] = "true"

@@ -27,6 +27,9 @@ from tests.e2e.wire import Wire
 
 KMS = {"ServerSideEncryption": "aws:kms"}
 CONTEXT = {"department": "Finanz-ü", "aws": "x y"}
+PLAIN_HTTP = (
+    "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection."
+)
 NOT_KMS = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
 
 
@@ -368,8 +371,8 @@ def test_a_bucket_s_objects_are_in_the_bucket_s_region(endpoint: Endpoint) -> No
         ({"-context": encoded({"a": "b"})}, 400, "InvalidArgument", NOT_KMS),
         ({"": "aws:kms", "-bucket-key-enabled": "maybe"}, 400, "InvalidArgument", None),
         ({"": "aws:kms", "-aws-kms-key-id": ""}, 400, "KMS.NotFoundException", None),
-        ({"-customer-algorithm": "AES256"}, 501, "NotImplemented", None),
-        ({"-customer-key": "x"}, 501, "NotImplemented", None),
+        ({"-customer-algorithm": "AES256"}, 400, "InvalidArgument", PLAIN_HTTP),
+        ({"-customer-key": "x"}, 400, "InvalidArgument", PLAIN_HTTP),
     ],
 )
 def test_headers_that_are_refused(

@@ -86,7 +86,8 @@ def read_header(metadata: dict[str, str], data_key: bytes) -> tuple[bytes, bytes
     record = rest[size + (72 if kind & 8 else 0) :]
     keys = hkdf(data_key, salt, b"sse-proxy/1 head" + FORMAT, 64)
     assert hmac.compare_digest(keys[:32], commitment)
-    arn = metadata["x-amz-meta-sse-proxy-arn"].encode()
+    assert ("x-amz-meta-sse-proxy-arn" in metadata) == (kind & 16 == 0)
+    arn = metadata.get("x-amz-meta-sse-proxy-arn", "").encode()
     context = b64decode(metadata.get("x-amz-meta-sse-proxy-context", ""))
     bound = b"sse-proxy/1 head" + FORMAT + bytes((kind,)) + salt + struct.pack(">H", len(arn)) + arn + context
     return salt, AESGCM(keys[32:]).decrypt(record[:12], record[12:], bound)

@@ -23,9 +23,23 @@ PLAIN = Header(
     record=b"r" * 40,
 )
 
+CUSTOMER = replace(PLAIN, mode=Mode.CUSTOMER, key_arn="", wrapped_key=b"w" * 72)
+
+with_customer_keys = st.builds(
+    Header,
+    mode=st.just(Mode.CUSTOMER),
+    layout=st.sampled_from(Layout),
+    key_arn=st.just(""),
+    wrapped_key=st.binary(min_size=72, max_size=72),
+    bucket_wrapped_key=st.none(),
+    salt=st.binary(min_size=32, max_size=32),
+    commitment=st.binary(min_size=32, max_size=32),
+    record=st.binary(min_size=28, max_size=100),
+)
+
 headers = st.builds(
     Header,
-    mode=st.sampled_from(Mode),
+    mode=st.sampled_from([mode for mode in Mode if mode is not Mode.CUSTOMER]),
     layout=st.sampled_from(Layout),
     key_arn=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1),
     wrapped_key=st.binary(min_size=1, max_size=300),
@@ -37,7 +51,7 @@ headers = st.builds(
 )
 
 
-@given(headers)
+@given(headers | with_customer_keys)
 def test_what_was_written_is_read(original: Header) -> None:
     metadata = header.encode(original)
     assert all(name.startswith("x-amz-meta-sse-proxy-") and name == name.lower() for name in metadata)
@@ -53,6 +67,17 @@ def test_there_is_no_context_field_without_a_context() -> None:
     assert header.encode(replace(PLAIN, context={"b": "ü", "a": ""}))[CONTEXT_NAME] == b64encode(
         '{"a":"","b":"ü"}'.encode()
     ).decode("ascii")
+
+
+def test_under_a_customers_key_there_is_nothing_but_the_key_field() -> None:
+    metadata = header.encode(CUSTOMER)
+    assert metadata.keys() == {KEY_NAME}
+    for more in ({ARN_NAME: PLAIN.key_arn}, {CONTEXT_NAME: b64encode(b'{"a":"b"}').decode()}):
+        with pytest.raises(EnvelopeError):
+            header.decode(metadata | more)
+    for change in ({"key_arn": PLAIN.key_arn}, {"context": {"a": "b"}}, {"wrapped_key": b"w" * 71}):
+        with pytest.raises(ValueError, match="customer's key"):
+            header.encode(replace(CUSTOMER, **change))
 
 
 def test_the_object_id_is_the_salts_beginning() -> None:

@@ -262,6 +262,60 @@ def test_an_object_without_a_bucket_key_is_not_unwrapped_with_one(
         v1.unwrap_with_bucket_key(header, BUCKET_KEY, OBJECT_ARN)
 
 
+CUSTOMER = v1.Wrapping(Mode.CUSTOMER, object_arn=OBJECT_ARN, customer_key=b"c" * 32)
+
+
+def test_a_customers_key_round_trip(data_key: bytes, random: Any, run: Any) -> None:
+    header, body = small(data_key, CUSTOMER, random, run)
+    found = headers.decode(headers.encode(header))
+    assert found == header
+    key = v1.unwrap_with_customer_key(found, b"c" * 32, OBJECT_ARN)
+    assert key == data_key
+    assert run(v1.open_single(v1.unlock(found, key)), body) == b"data"
+    again, _ = small(data_key, CUSTOMER, random, run)
+    assert again.wrapped_key != header.wrapped_key
+
+
+@pytest.mark.parametrize("changed", ["key", "key size", "object", "object id", "salt", "wrapped key", "mode"])
+def test_a_customers_wrap_is_bound_to_its_place(
+    changed: str, data_key: bytes, wrapping: Any, random: Any, run: Any
+) -> None:
+    header, _ = small(data_key, CUSTOMER, random, run)
+    key, arn = b"c" * 32, OBJECT_ARN
+    if changed == "key":
+        key = b"d" * 32
+    elif changed == "key size":
+        key = b"c" * 31
+    elif changed == "object":
+        arn = "arn:aws:s3:::bucket/another/key"
+    elif changed == "object id":
+        header = replace(header, salt=bytes(16) + header.salt[16:])
+    elif changed == "salt":
+        header = replace(header, salt=header.salt[:16] + bytes(16))
+    elif changed == "wrapped key":
+        header = replace(header, wrapped_key=header.wrapped_key[:-1] + bytes((header.wrapped_key[-1] ^ 1,)))
+    else:
+        header, _ = small(data_key, wrapping, random, run)
+    with pytest.raises(EnvelopeError, match="customer's key"):
+        v1.unwrap_with_customer_key(header, key, arn)
+
+
+def test_a_customers_key_and_its_mode_go_together(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
+    for bad in (replace(CUSTOMER, customer_key=None), replace(wrapping, customer_key=b"c" * 32)):
+        with pytest.raises(ValueError, match="SSE-C"):
+            small(data_key, bad, random, run)
+
+
+def test_rewrapping_to_and_from_a_customers_key(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
+    header, body = small(data_key, wrapping, random, run)
+    customers = v1.rewrap(header, data_key, CUSTOMER, random=random)
+    assert (customers.key_arn, customers.context, customers.salt) == ("", {}, header.salt)
+    assert v1.unwrap_with_customer_key(customers, b"c" * 32, OBJECT_ARN) == data_key
+    back = v1.rewrap(customers, data_key, wrapping, random=random)
+    for each in (customers, back):
+        assert run(v1.open_single(v1.unlock(each, data_key)), body) == b"data"
+
+
 def test_rewrapping_leaves_the_data_alone(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
     told = Digests(CRC)
     header, sealer = v1.seal_single(data_key, wrapping, plaintext_size=4, digests=told, random=random)
@@ -336,6 +390,7 @@ def test_arguments_out_of_form_are_refused(data_key: bytes, wrapping: Any, rando
 
 def test_secrets_are_not_shown(data_key: bytes, wrapping: Any, random: Any, run: Any) -> None:
     header, _ = small(data_key, with_bucket_key(wrapping), random, run)
+    assert "cccc" not in repr(CUSTOMER)
     for shown in (repr(with_bucket_key(wrapping)), repr(v1.unlock(header, data_key))):
         assert repr(data_key) not in shown
         assert repr(BUCKET_KEY) not in shown

@@ -65,6 +65,7 @@ def made_again(case: Json, run: Any) -> tuple[headers.Header, bytes, bytes]:
         case["context"],
         bytes.fromhex(case["bucket_key"]) if case["bucket_key"] else None,
         case["object_arn"],
+        bytes.fromhex(case["customer_key"]) if "customer_key" in case else None,
     )
     header, sealer = v1.seal_single(
         bytes.fromhex(case["data_key"]),
@@ -99,6 +100,9 @@ def test_single_puts_are_opened(case: Json, run: Any) -> None:
     data_key = bytes.fromhex(case["data_key"])
     if case["bucket_key"]:
         assert v1.unwrap_with_bucket_key(header, bytes.fromhex(case["bucket_key"]), case["object_arn"]) == data_key
+    if "customer_key" in case:
+        customer_key = bytes.fromhex(case["customer_key"])
+        assert v1.unwrap_with_customer_key(header, customer_key, case["object_arn"]) == data_key
     unlocked = v1.unlock(header, data_key)
     assert unlocked.digests == digests(case["digests"])
     assert run(v1.open_single(unlocked), body) == plaintext

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.credentials import Caller
-from proxy.aws.message import Request, Response, decode_percent
+from proxy.aws.message import Peer, Request, Response, decode_percent
 from proxy.aws.sigv4 import Scope, Verified
 from proxy.kms.provider import KeyProvider
 from proxy.s3.gateway import Call, Gateway, Settings, StoreProfile, Target
@@ -210,6 +210,7 @@ def make_call(
     record: BucketRecord | None = None,
     account: str = ACCOUNT,
     region: str = "us-east-1",
+    secure: bool = False,
 ) -> Call:
     """A call as the endpoint hands it to an operation, with the payload's hash signed."""
     digest = hashlib.sha256(body).hexdigest()
@@ -217,4 +218,5 @@ def make_call(
     who = caller(account)
     scope = Scope("20261123", region, "s3")
     verified = Verified(who, scope, "20261123T060000Z", "0" * 64, b"k" * 32, digest, False)
-    return Call(Request(method, target.path, query, sent, body), target, who, verified, "REQUESTID", record)
+    peer = Peer("192.0.2.1", secure=True) if secure else None
+    return Call(Request(method, target.path, query, sent, body, peer), target, who, verified, "REQUESTID", record)

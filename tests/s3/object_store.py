@@ -144,6 +144,8 @@ class World:
     store: ObjectStore
     keys: KeyService
     bucket: BucketRecord
+    secure: bool = False
+    """Whether calls come over TLS."""
 
     async def do(
         self, operation: Operation, query: str = "", *, key: str = "k", body: bytes = b"", **headers: str
@@ -151,7 +153,9 @@ class World:
         """The answer of an operation, with its body read. Header names with ``_`` for ``-``."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         target = Target(self.bucket.name, key)
-        call = make_call(operation.method, target, query, headers=fields, body=body, record=self.bucket)
+        call = make_call(
+            operation.method, target, query, headers=fields, body=body, record=self.bucket, secure=self.secure
+        )
         answer = await operation.run(self.gateway, call)
         return replace(answer, body=await read_all(answer.body, 2**30))
 

@@ -1,42 +1,47 @@
 """Which encryption a request asks for, S3's refusals, and the key service's errors in S3's words."""
 
 import base64
+import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Peer, Request
 from proxy.envelope.header import Header, Layout, Mode
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
 from proxy.s3 import sse
-from proxy.s3.state import EncryptionRule
+from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.gateway import Call, Settings, Target
+from proxy.s3.state import BucketRecord, EncryptionRule
+from tests.s3.fakes import ACCOUNT, make_call
 
 NO_RULE = EncryptionRule()
 KMS_RULE = EncryptionRule("aws:kms", "alias/mine", bucket_key_enabled=True)
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def put(*, secure: bool = True, **headers: str) -> Request:
+def put(*, secure: bool = True, **headers: str) -> Call:
     fields = {f"x-amz-server-side-encryption{name}".replace("_", "-"): value for name, value in headers.items()}
-    return Request("PUT", "/b/k", headers=CIMultiDict(fields), peer=Peer("127.0.0.1", secure))
+    return make_call("PUT", Target("b", "k"), headers=fields, secure=secure)
 
 
 def encoded(document: object) -> str:
     return base64.b64encode(json.dumps(document).encode()).decode()
 
 
-def choose(request: Request, rule: EncryptionRule = NO_RULE, *, plain: bool = True) -> sse.Choice:
-    return sse.choose(request, rule, kms_over_plain_http=plain)
+def choose(call: Call, rule: EncryptionRule = NO_RULE, *, plain: bool = True) -> sse.Choice:
+    record = BucketRecord("b", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, tzinfo=UTC), rule)
+    return sse.choose(replace(call, bucket=record), Settings(kms_over_plain_http=plain))
 
 
-def refused(request: Request, rule: EncryptionRule = NO_RULE, *, plain: bool = True) -> AwsError:
+def refused(call: Call, rule: EncryptionRule = NO_RULE, *, plain: bool = True) -> AwsError:
     with pytest.raises(AwsError) as error:
-        choose(request, rule, plain=plain)
+        choose(call, rule, plain=plain)
     return error.value
 
 
@@ -120,10 +125,33 @@ def test_the_context_gets_s3s_own_pair_and_no_other_in_its_place():
         sse.full_context({"aws:s3:arn": arn + "2"}, arn)
 
 
-@pytest.mark.parametrize("name", ["-customer-algorithm", "-customer-key", "-customer-key-MD5"])
-def test_customer_keys_are_refused_rather_than_ignored(name):
-    error = refused(put(**{name: "x"}))
-    assert (error.status, error.code) == (501, "NotImplemented")
+CUSTOMER_KEY = {
+    "-customer-algorithm": "AES256",
+    "-customer-key": base64.b64encode(b"k" * 32).decode(),
+    "-customer-key-MD5": base64.b64encode(hashlib.md5(b"k" * 32).digest()).decode(),
+}
+
+
+def test_a_customers_key_goes_before_the_rule():
+    found = choose(put(**CUSTOMER_KEY), KMS_RULE)
+    customer_key = CustomerKey(b"k" * 32, CUSTOMER_KEY["-customer-key-MD5"])
+    assert found == sse.Choice(Mode.CUSTOMER, "", {}, bucket_key=False, customer_key=customer_key)
+
+
+@pytest.mark.parametrize("method", ["AES256", "aws:kms", "rot13"])
+def test_a_customers_key_goes_with_no_other_encryption(method):
+    error = refused(put(**CUSTOMER_KEY, **{"": method}))
+    assert (error.status, error.code) == (400, "InvalidArgument")
+    assert error.message == (
+        "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
+    )
+    assert error.detail == {"ArgumentName": "x-amz-server-side-encryption", "ArgumentValue": method}
+    assert refused(put(**CUSTOMER_KEY, _aws_kms_key_id="x")).code == "InvalidArgument"
+
+
+def test_the_formats_name_of_a_customers_key_is_no_encryption_method():
+    assert refused(put(**{"": "SSE-C"})).message == "The encryption method specified is not supported"
+    assert refused(put(), EncryptionRule("SSE-C")).message == "The encryption method specified is not supported"
 
 
 def test_dsse_is_refused_rather_than_downgraded():
@@ -142,7 +170,7 @@ def test_kms_may_be_kept_off_plain_http():
 @pytest.mark.parametrize("name", ["", "_aws_kms_key_id", "_context", "_bucket_key_enabled"])
 def test_reads_take_no_headers_of_writes(name):
     with pytest.raises(AwsError) as error:
-        sse.refuse_on_read(put(**{name: "AES256"}).headers)
+        sse.refuse_on_read(put(**{name: "AES256"}).request.headers)
     assert (error.value.status, error.value.code) == (400, "InvalidArgument")
 
 
@@ -183,3 +211,9 @@ def test_what_answers_say_of_an_objects_encryption():
     assert sse.response_headers(header(Mode.KMS, bucket_key=True)) == {**kms, **bucket_key}
     context = {"x-amz-server-side-encryption-context": base64.b64encode(b'{"a":"b"}').decode()}
     assert sse.response_headers(header(Mode.KMS), with_context=True) == {**kms, **context}
+    customer_key = CustomerKey(b"k" * 32, "md5")
+    assert sse.response_headers(header(Mode.CUSTOMER), customer_key, with_context=True) == {
+        "x-amz-server-side-encryption-customer-algorithm": "AES256",
+        "x-amz-server-side-encryption-customer-key-MD5": "md5",
+    }
+    assert sse.response_headers(header(Mode.CUSTOMER)) == {}

@@ -73,10 +73,13 @@ def single(
     footer: Digests = NO_DIGESTS,
     context: dict[str, str] | None = None,
     bucket_key: bytes | None = None,
+    customer_key: bytes | None = None,
 ) -> tuple[Json, bytes]:
     random = Recorder(name)
     data_key = fixed(f"{name} data key", 32)
     wrapping = v1.Wrapping(mode, KEY_ARN, fixed(f"{name} blob", 99), context or {}, bucket_key, OBJECT_ARN)
+    if customer_key is not None:
+        wrapping = v1.Wrapping(mode, object_arn=OBJECT_ARN, customer_key=customer_key)
     header, sealer = v1.seal_single(
         data_key, wrapping, plaintext_size=size, digests=digests, footer=lambda: footer, random=random
     )
@@ -88,10 +91,11 @@ def single(
         "plaintext_sha256": sha256(fixed(name, size)).hexdigest(),
         "data_key": data_key.hex(),
         "mode": str(mode),
-        "key_arn": KEY_ARN,
+        "key_arn": wrapping.key_arn,
         "wrapped_key": wrapping.wrapped_key.hex(),
         "context": dict(wrapping.context),
         "bucket_key": bucket_key.hex() if bucket_key else None,
+        **({"customer_key": customer_key.hex()} if customer_key else {}),
         "object_arn": OBJECT_ARN,
         "digests": told(digests),
         "footer": told(footer) if size > MIB else None,
@@ -246,6 +250,7 @@ def make() -> Json:
         single("largest without a footer", MIB)[0],
         single("footer", MIB + 1, footer=Digests(checksum("SHA256", 32), fixed("md5", 16)))[0],
         single("empty footer", MIB + 1)[0],
+        single("customer key", 60, Mode.CUSTOMER, customer_key=fixed("customer key", 32))[0],
     ]
     return {
         "about": ABOUT,

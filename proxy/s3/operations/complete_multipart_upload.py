@@ -15,7 +15,7 @@ from proxy.aws.xml_codec import XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
-from proxy.s3 import multipart, part_walk, preconditions, sse
+from proxy.s3 import customer_keys, multipart, part_walk, preconditions, sse
 from proxy.s3.documents import read_document
 from proxy.s3.errors import invalid_request, malformed_xml, no_such_upload
 from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, stored_length
@@ -45,7 +45,8 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     _check_declared(call, shown)
     records = await records_of(gateway, target)
     conditions = await preconditions.for_write(gateway, call, records)
-    unlocked, data_key = await multipart.unlock(gateway, call, upload)
+    customer_key = customer_keys.parse(call.request, gateway.settings)
+    unlocked, data_key = await multipart.unlock(gateway, call, upload, customer_key)
     checksum_type = upload.checksum_type or multipart.FULL_OBJECT
     table = PartsTable(
         unlocked.header.object_id,

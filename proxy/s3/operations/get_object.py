@@ -8,6 +8,7 @@ missing) is given up, and the store is asked once more with what that answer sai
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from multidict import CIMultiDict
@@ -18,8 +19,9 @@ from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import PartsPlan, Window
 from proxy.envelope.segments import Opener
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import preconditions, sse
+from proxy.s3 import customer_keys, preconditions, sse
 from proxy.s3.byte_range import Wanted, WantedPart
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
@@ -87,7 +89,8 @@ async def read_object(gateway: Gateway, call: Call) -> Response:
     sse.refuse_on_read(call.request.headers)
     query = upstream_query(call)
     wanted = wanted_of(call)
-    return await of_one_object(lambda: _get(gateway, call, query, wanted))
+    use = partial(_open, customer_keys.parse(call.request, gateway.settings))
+    return await of_one_object(lambda: _get(gateway, call, query, wanted, use))
 
 
 get_object = operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")(read_object)
@@ -96,7 +99,7 @@ get_object_version = operation("GetObject", "GET", Level.OBJECT, "s3:GetObjectVe
 )
 
 
-async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None) -> Response:
+async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None, use: Use[Response]) -> Response:
     """The answer, of one and the same object.
 
     Raises:
@@ -104,7 +107,7 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None) 
     """
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
-    return await read(gateway, call, query, wanted, records, conditions, _open)
+    return await read(gateway, call, query, wanted, records, conditions, use)
 
 
 async def read(
@@ -262,17 +265,24 @@ def _slice(stored: StoredObject, wanted: Wanted | None, start: int, end: int) ->
 
 
 async def _open(
-    gateway: Gateway, call: Call, answer: Response, stored: StoredObject, piece: Slice, wanted: Wanted | None
+    customer_key: CustomerKey | None,
+    gateway: Gateway,
+    call: Call,
+    answer: Response,
+    stored: StoredObject,
+    piece: Slice,
+    wanted: Wanted | None,
 ) -> Response:
     """The answer to the client. Its first segment has been verified before it is returned."""
-    headers = head_of(stored, answer.headers)
+    customer_keys.check_presence(stored.header, customer_key)
+    headers = head_of(stored, answer.headers, customer_key)
     status, extent = 200, {"Content-Length": str(stored.size)}
     if wanted is not None:
         status, extent = extent_headers(stored, wanted, piece.first, piece.last)
     headers.update(extent)
     if stored.header is None:
         return Response(status, headers, answer.body)
-    unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header)
+    unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header, customer_key)
     if wants_checksums(call, wanted):
         headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
     return Response(status, headers, await plaintext_of(answer.body, unlocked, table, piece))

@@ -1,12 +1,14 @@
-"""HeadObject. It needs the key service for a checksum only: an object whose key is disabled still has a head."""
+"""HeadObject. It needs the key service for a checksum only: an object whose key is disabled still has a head. An object
+under SSE-C shows its head to nobody who has not its key."""
 
 from collections.abc import Sequence
 
 from multidict import CIMultiDict
 
 from proxy.aws.message import Request, Response
-from proxy.s3 import preconditions, sse
+from proxy.s3 import customer_keys, preconditions, sse
 from proxy.s3.byte_range import Wanted, WantedPart
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
@@ -33,7 +35,8 @@ async def read_head(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
     sse.refuse_on_read(call.request.headers)
     wanted = wanted_of(call)
-    return await of_one_object(lambda: _answer(gateway, call, wanted))
+    customer_key = customer_keys.parse(call.request, gateway.settings)
+    return await of_one_object(lambda: _answer(gateway, call, wanted, customer_key))
 
 
 head_object = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObject")(read_head)
@@ -42,14 +45,15 @@ head_object_version = operation("HeadObject", "HEAD", Level.OBJECT, "s3:GetObjec
 )
 
 
-async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None) -> Response:
+async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None, customer_key: CustomerKey | None) -> Response:
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
         return not_modified(answer, records)
     stored = await _described(gateway, call, answer, records)
-    headers = head_of(stored, answer.headers)
+    customer_keys.check(stored.header, customer_key, call.target.arn)
+    headers = head_of(stored, answer.headers, customer_key)
     status, extent = 200, {"Content-Length": str(stored.size)}
     if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
         return await _plain_part(gateway, call, wanted, conditions)
@@ -57,7 +61,7 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None) -> Respon
         status, extent = extent_headers(stored, wanted, *extent_of(stored, wanted))
     headers.update(extent)
     if wants_checksums(call, wanted) and stored.header is not None:
-        unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header)
+        unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header, customer_key)
         headers.update(await checksums_of(gateway, call, stored, unlocked, table, wanted))
     return Response(status, headers)
 

@@ -25,7 +25,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
     """
     settings, target = gateway.settings, call.target
-    choice = sse.choose(call.request, call.record.encryption, kms_over_plain_http=settings.kms_over_plain_http)
+    choice = sse.choose(call, settings)
     headers = to_store(call.request.headers)
     algorithm, checksum_type = multipart.checksum_settings(call)
     if target.key.endswith("/") and settings.store.drops_marker_bodies:
@@ -49,7 +49,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
         gateway.clock(),
     )
     await gateway.uploads.create(upload)
-    found = CIMultiDict(sse.response_headers(header, with_context=True))
+    found = CIMultiDict(sse.response_headers(header, choice.customer_key, with_context=True))
     found["Content-Type"] = "application/xml"
     if algorithm is not None and checksum_type is not None:
         found["x-amz-checksum-algorithm"] = algorithm

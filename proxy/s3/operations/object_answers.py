@@ -15,6 +15,7 @@ from proxy.envelope.v1 import Unlocked
 from proxy.s3 import byte_range, sse
 from proxy.s3 import etag as etags
 from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_request
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.multipart import COMPOSITE, FULL_OBJECT, part_number
@@ -82,13 +83,13 @@ def extent_headers(stored: StoredObject, wanted: Wanted, first: int, last: int) 
     return 206, {**found, "Content-Range": f"bytes {first}-{last}/{stored.size}"}
 
 
-def head_of(stored: StoredObject, headers: Headers) -> CIMultiDict[str]:
-    """The head of a 200 or 206 but for its length, range and checksums."""
+def head_of(stored: StoredObject, headers: Headers, customer_key: CustomerKey | None = None) -> CIMultiDict[str]:
+    """The head of a 200 or 206 but for its length, range and checksums; ``customer_key`` came with the request."""
     found = from_store(headers)
     found["ETag"] = stored.etag
     found["Accept-Ranges"] = "bytes"
     if stored.header is not None:
-        found.update(sse.response_headers(stored.header))
+        found.update(sse.response_headers(stored.header, customer_key))
     return found
 
 

@@ -42,8 +42,8 @@ MAX_OBJECT: Final = 5 * 1024**3
 async def put_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
     begun = gateway.clock()
-    settings, target = gateway.settings, call.target
-    choice = sse.choose(call.request, call.record.encryption, kms_over_plain_http=settings.kms_over_plain_http)
+    target = call.target
+    choice = sse.choose(call, gateway.settings)
     headers = to_store(call.request.headers)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
     refuse_lost_content(gateway, target, plan.length)
@@ -52,7 +52,7 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
     written = await write_object(gateway, call, call.request.body, plan, choice, headers, records, begun)
     found = pick(written.answer, ("x-amz-version-id", "x-amz-expiration"))
     found["ETag"] = written.etag
-    found.update(sse.response_headers(written.header, with_context=True))
+    found.update(sse.response_headers(written.header, choice.customer_key, with_context=True))
     found.update(checksum_headers(written.checksums, "FULL_OBJECT"))
     return Response(200, found)
 

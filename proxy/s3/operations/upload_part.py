@@ -5,8 +5,8 @@ from multidict import CIMultiDict
 
 from proxy.aws.message import Request, Response
 from proxy.envelope import v1
+from proxy.s3 import customer_keys, multipart, payload, sse
 from proxy.s3 import etag as etags
-from proxy.s3 import multipart, payload, sse
 from proxy.s3.errors import invalid_request
 from proxy.s3.forwarding import etag_of, expect
 from proxy.s3.gateway import Call, Gateway
@@ -21,12 +21,12 @@ from proxy.stream import Pipeline, pump
 @operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
 async def upload_part(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
-    sse.refuse_customer_keys(call.request.headers)
+    customer_key = customer_keys.parse(call.request, gateway.settings)
     number = multipart.part_number(call)
     upload = await multipart.find_upload(gateway, call)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
     _check_algorithm(upload, plan)
-    unlocked, _ = await multipart.unlock(gateway, call, upload)
+    unlocked, _ = await multipart.unlock(gateway, call, upload, customer_key)
     with_md5 = shows_md5(gateway, unlocked.header.mode)
     verifier = plan.verifier(want_md5=with_md5)
     sealer = v1.seal_part(
@@ -57,7 +57,7 @@ async def upload_part(gateway: Gateway, call: Call) -> Response:
         )
     )
     found = CIMultiDict({"ETag": shown})
-    found.update(sse.response_headers(unlocked.header))
+    found.update(sse.response_headers(unlocked.header, customer_key))
     found.update({name: value for name, value in checksum_headers(verifier.checksums, "").items() if value})
     return Response(200, found)
 

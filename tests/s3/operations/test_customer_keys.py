@@ -1,0 +1,151 @@
+"""Objects under SSE-C over a store in memory: who can read them, what answers say, and what the store is shown."""
+
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
+from proxy.envelope import header as envelope_header
+from proxy.envelope.header import KEY_NAME, Mode
+from proxy.s3.operation import Operation
+from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
+from proxy.s3.operations.get_object import get_object
+from proxy.s3.operations.head_object import head_object
+from proxy.s3.operations.multipart_uploads import create_multipart_upload
+from proxy.s3.operations.put_object import put_object
+from proxy.s3.operations.upload_part import upload_part
+from proxy.s3.state import EncryptionRule
+from tests.s3.object_store import World, make_world
+
+BODY = bytes(range(256)) * 1024
+NEEDED = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "
+    "the object."
+)
+WRONG = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
+NOT_NEEDED = "The encryption parameters are not applicable to this object."
+INITIATE = (
+    "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate "
+    "encryption parameters."
+)
+
+
+def customer(key: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hashlib.md5(key).digest()).decode()
+    prefix = "x-amz-server-side-encryption-customer-"
+    return {
+        f"{prefix}algorithm": "AES256",
+        f"{prefix}key": base64.b64encode(key).decode(),
+        f"{prefix}key-MD5": digest,
+    }
+
+
+MINE, OTHER = customer(b"m" * 32), customer(b"o" * 32)
+ANSWERED = {name: value for name, value in MINE.items() if not name.endswith("-key")}
+
+
+async def secure_world(rule: EncryptionRule | None = None) -> World:
+    return replace(await make_world(rule=rule), secure=True)
+
+
+async def refused(
+    world: World, operation: Operation, query: str = "", *, body: bytes = b"", **headers: str
+) -> AwsError:
+    with pytest.raises(AwsError) as error:
+        await world.do(operation, query, body=body, **headers)
+    return error.value
+
+
+@pytest.mark.parametrize("size", [0, 1, len(BODY), 2 * 1024 * 1024])
+async def test_with_the_key_it_is_an_object_like_any_other(size: int) -> None:
+    world, body = await secure_world(EncryptionRule("aws:kms")), (BODY * 8)[:size]
+    put = await world.do(put_object, body=body, **MINE)
+    for answer in (put, await world.do(get_object, **MINE), await world.do(head_object, **MINE)):
+        shown = {name: value for name, value in answer.headers.items() if "server-side" in name}
+        assert shown == ANSWERED
+        assert answer.headers["ETag"] == put.headers["ETag"]
+    assert put.headers["ETag"].endswith('-0"')
+    assert (await world.do(get_object, **MINE)).body == body
+    if size > 10:
+        piece = await world.do(get_object, Range="bytes=5-9", **MINE)
+        assert (piece.status, piece.body) == (206, body[5:10])
+    checked = await world.do(head_object, x_amz_checksum_mode="ENABLED", **MINE)
+    assert checked.headers["x-amz-checksum-crc64nvme"] == put.headers["x-amz-checksum-crc64nvme"]
+
+
+@pytest.mark.parametrize("operation", [get_object, head_object])
+async def test_without_it_there_is_none(operation: Operation) -> None:
+    world = await secure_world()
+    await world.do(put_object, body=BODY, **MINE)
+    for headers in ({}, {"Range": "bytes=0-1"}, {"x_amz_checksum_mode": "ENABLED"}):
+        error = await refused(world, operation, **headers)
+        assert (error.status, error.code, error.message) == (400, "InvalidRequest", NEEDED)
+    error = await refused(world, operation, **OTHER)
+    assert (error.status, error.code, error.message) == (403, "AccessDenied", WRONG)
+
+
+@pytest.mark.parametrize("operation", [get_object, head_object])
+@pytest.mark.parametrize("rule", [EncryptionRule(), EncryptionRule("aws:kms")])
+async def test_an_object_under_another_encryption_takes_no_key(operation: Operation, rule: EncryptionRule) -> None:
+    world = await secure_world(rule)
+    await world.do(put_object, body=BODY)
+    error = await refused(world, operation, **MINE)
+    assert (error.status, error.code, error.message) == (400, "InvalidRequest", NOT_NEEDED)
+
+
+async def test_an_object_that_is_moved_in_the_store_does_not_open() -> None:
+    world = await secure_world()
+    await world.do(put_object, body=BODY, **MINE)
+    world.store.objects["/b/moved"] = world.stored
+    with pytest.raises(AwsError) as error:
+        await world.do(get_object, key="moved", **MINE)
+    assert error.value.code == "AccessDenied"
+
+
+async def test_the_key_reaches_neither_the_store_nor_the_state() -> None:
+    world = await secure_world()
+    await world.do(put_object, body=BODY, **MINE)
+    sent = world.store.sent[-1]
+    said = repr(list(sent.headers.items())) + repr(world.stored)
+    for secret in (MINE["x-amz-server-side-encryption-customer-key"], *ANSWERED.values(), "m" * 8):
+        assert secret == "AES256" or secret not in said
+    assert not any("server-side" in name.lower() for name in sent.headers)
+    assert [name for name in sent.headers if "sse-proxy" in name] == [KEY_NAME]
+    header = envelope_header.decode(sent.headers)
+    assert header is not None
+    assert (header.mode, header.key_arn) == (Mode.CUSTOMER, "")
+
+
+async def create(world: World, **headers: str) -> str:
+    answer = await world.do(create_multipart_upload, "uploads", **headers)
+    assert isinstance(answer.body, bytes)
+    return str(xml_codec.parse(answer.body, "InitiateMultipartUploadResult")["UploadId"])
+
+
+async def test_every_part_needs_the_key_that_the_upload_began_with() -> None:
+    world = await secure_world()
+    upload_id = await create(world, **MINE)
+    query = f"partNumber=1&uploadId={upload_id}"
+    error = await refused(world, upload_part, query, body=BODY)
+    assert (error.status, error.code, error.message) == (400, "InvalidRequest", INITIATE)
+    error = await refused(world, upload_part, query, body=BODY, **OTHER)
+    assert (error.status, error.code) == (400, "InvalidRequest")
+    assert error.message == "The provided encryption parameters did not match the ones used originally."
+    part = await world.do(upload_part, query, body=BODY, **MINE)
+    assert {name: value for name, value in part.headers.items() if "server-side" in name} == ANSWERED
+    document = xml_codec.render("CompleteMultipartUpload", {"Part": [{"PartNumber": 1, "ETag": part.headers["ETag"]}]})
+    await world.do(complete_multipart_upload, f"uploadId={upload_id}", body=document, **MINE)
+    assert (await world.do(get_object, **MINE)).body == BODY
+    assert (await world.do(get_object, Range="bytes=100-200", **MINE)).body == BODY[100:201]
+    assert (await world.do(head_object, **MINE)).headers["Content-Length"] == str(len(BODY))
+    assert (await refused(world, get_object)).message == NEEDED
+
+
+async def test_an_upload_without_a_key_takes_none() -> None:
+    world = await secure_world()
+    upload_id = await create(world)
+    error = await refused(world, upload_part, f"partNumber=1&uploadId={upload_id}", body=BODY, **MINE)
+    assert (error.status, error.code, error.message) == (400, "InvalidRequest", INITIATE)
