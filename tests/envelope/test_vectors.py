@@ -65,7 +65,7 @@ def made_again(case: Json, run: Any) -> tuple[headers.Header, bytes, bytes]:
         case["context"],
         bytes.fromhex(case["bucket_key"]) if case["bucket_key"] else None,
         case["object_arn"],
-        bytes.fromhex(case["customer_key"]) if "customer_key" in case else None,
+        customer_key=bytes.fromhex(case["customer_key"]) if "customer_key" in case else None,
     )
     header, sealer = v1.seal_single(
         bytes.fromhex(case["data_key"]),
