@@ -155,6 +155,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         random=os.urandom,
         memory=MemoryBudget(config.limits.small_body_memory),
         settings=_settings(config),
+        principals=principals,
     )
     endpoint = Endpoint(
         S3Service(gateway, ROUTES),

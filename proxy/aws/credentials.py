@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,15 @@ class Caller:
     policies: tuple[Mapping[str, Any], ...] = ()
     session: "Session | None" = None
     """Set for temporary credentials."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody has signed the request."""
+        return not self.arn
+
+
+ANONYMOUS: Final = Caller("", "", "anonymous", "")
+"""Who has not signed a request: of no account, named by no policy but as anybody."""
 
 
 @dataclass(frozen=True)

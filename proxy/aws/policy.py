@@ -91,7 +91,8 @@ def decide(
 
     Within one account either side may allow; ``resource_must_allow`` is the rule of KMS keys, whose policy has to
     allow the principal or hand the decision to its account. Across accounts both sides must allow. The policies of a
-    session limit what its role is allowed, but not what a resource's policy allows to the session itself.
+    session limit what its role is allowed, but not what a resource's policy allows to the session itself. An anonymous
+    caller has no other side.
 
     ``granted`` is how far a grant reaches the caller, which counts as if the resource's policy said it; ``trusted``
     tells that the caller's own account has made the grant, so that its policies need not allow it again.
@@ -116,7 +117,7 @@ def decide(
     at_home = caller.account == owner
     if by_resource is Reach.NOT and (resource_must_allow or not at_home):
         return Answer(Decision.IMPLICITLY_DENIED, PolicyKind.RESOURCE)
-    if at_home and by_resource is Reach.DIRECT:
+    if (at_home or caller.anonymous) and by_resource is Reach.DIRECT:
         return ALLOWED
     named = by_resource >= Reach.ROLE and (at_home or trusted)
     if not named and by_identity is Reach.NOT and not is_root(caller):

@@ -62,13 +62,17 @@ def timestamp(time: datetime) -> str:
 
 
 def _principal_arn(it: Circumstances) -> Values:
-    """Of a role's session, the role's."""
+    """Of a role's session, the role's. Absent from anonymous requests."""
+    if it.origin.caller.anonymous:
+        return ()
     names = policy_principals.names(it.origin.caller)
     return tuple(names - {it.origin.caller.arn}) or (it.origin.caller.arn,)
 
 
 def _principal_type(it: Circumstances) -> Values:
     caller = it.origin.caller
+    if caller.anonymous:
+        return ("Anonymous",)
     if policy_principals.is_root(caller):
         return ("Account",)
     if ":assumed-role/" in caller.arn:
@@ -108,7 +112,7 @@ _KEYS: Final[Mapping[str, Callable[[Circumstances], Values | None]]] = {
     "aws:currenttime": lambda it: (timestamp(it.clock()),),
     "aws:epochtime": lambda it: (str(int(it.clock().timestamp())),),
     "aws:multifactorauthpresent": lambda it: flag(False) if it.origin.caller.session is not None else (),
-    "aws:principalaccount": lambda it: (it.origin.caller.account,),
+    "aws:principalaccount": lambda it: optional(it.origin.caller.account),
     "aws:principalarn": _principal_arn,
     "aws:principalisawsservice": lambda _: flag(False),
     "aws:principaltype": _principal_type,

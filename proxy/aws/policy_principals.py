@@ -107,13 +107,15 @@ def account_root(caller: Caller) -> str:
 
 
 def names(caller: Caller) -> frozenset[str]:
-    """The ARNs that name a caller: its own, and for a role's session the role's."""
+    """The ARNs that name a caller: its own, and for a role's session the role's. An anonymous caller has none."""
     role = caller.session.role_arn if caller.session is not None else None
     return _names(caller.arn, role)
 
 
 @lru_cache(maxsize=1024)
 def _names(principal: str, role: str | None) -> frozenset[str]:
+    if not principal:
+        return frozenset()
     if role is None:
         parsed = arn.parse(principal)
         if parsed.service != "sts" or parsed.resource_type != "assumed-role":

@@ -6,16 +6,20 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-s3-evaluates-
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from proxy.aws import policy
 from proxy.aws.errors import AwsError
-from proxy.aws.policy import Policy, Question
+from proxy.aws.policy import Question
+from proxy.aws.policy_principals import is_root
 from proxy.s3 import errors
+from proxy.s3.bucket_policy import policy_of
 from proxy.s3.condition_keys import Subject
 from proxy.s3.gateway import Call, Target
+from proxy.s3.state import BucketRecord
 
 _IMPLIED: Final = (
     ("x-amz-tagging", "s3:PutObjectTagging"),
@@ -26,22 +30,44 @@ _IMPLIED: Final = (
 )
 """Headers of a write that need a permission of their own."""
 
+_NEVER_LOCKED_OUT: Final = ("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy")
+"""What the root user of the owner's account may do whatever the bucket's policy says, so that nobody is locked out of
+a bucket for good."""
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
 
 def check_owner(call: Call) -> None:
     """Refuses a request that expects another owner of the bucket.
 
     Raises:
-        AwsError: AccessDenied.
+        AwsError: AccessDenied, InvalidBucketOwnerAWSAccountID.
     """
-    expected = call.request.headers.get("x-amz-expected-bucket-owner")
-    if expected is not None and call.bucket is not None and expected != call.bucket.account:
+    check_expected_owner(call, "x-amz-expected-bucket-owner", call.bucket)
+
+
+def check_expected_owner(call: Call, header: str, bucket: BucketRecord | None) -> None:
+    """The same for any header of the request and the bucket that it speaks of.
+
+    Raises:
+        AwsError: AccessDenied, InvalidBucketOwnerAWSAccountID.
+    """
+    expected = call.request.headers.get(header)
+    if expected is None:
+        return
+    if not _ACCOUNT.fullmatch(expected):
+        message = f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
+        raise AwsError("InvalidBucketOwnerAWSAccountID", message, 400)
+    if bucket is not None and expected != bucket.account:
         raise errors.access_denied()
 
 
 def authorize(
-    call: Call, action: str, target: Target, clock: Callable[[], datetime], bucket_policy: Policy | None = None
+    call: Call, action: str, target: Target, clock: Callable[[], datetime], bucket: BucketRecord | None = None
 ) -> None:
     """Refuses what the caller may not do with ``target``: the action, and what the call's headers imply.
+
+    ``bucket`` is the record of the target's bucket where that is another one than the call's; its policy counts then.
 
     Raises:
         AwsError: AccessDenied.
@@ -51,25 +77,38 @@ def authorize(
         headers = call.request.headers
         actions += [implied for name, implied in _IMPLIED if headers.get(name, "false").lower() != "false"]
     for each in actions:
-        refused = refusal(call, each, target, clock, bucket_policy)
+        refused = refusal(call, each, target, clock, bucket)
         if refused is not None:
             raise refused
 
 
 def refusal(
-    call: Call, action: str, target: Target, clock: Callable[[], datetime], bucket_policy: Policy | None = None
+    call: Call, action: str, target: Target, clock: Callable[[], datetime], bucket: BucketRecord | None = None
 ) -> AwsError | None:
-    """The error for what the caller may not do with a target, which may be another one than the call's; None for
-    what it may. Other accounts learn no reasons."""
+    """The error for what the caller may not do with a target, which may be another one than the call's (``bucket`` as
+    for ``authorize``); None for what it may. Other accounts, and whoever has not signed, learn no reasons."""
     caller = call.caller
-    question = Question(caller, action, target.arn, Subject(call, action, clock).lookup)
-    owner = call.bucket.account if call.bucket is not None else caller.account
-    answer = policy.decide(question, owner, bucket_policy)
+    record = bucket or call.bucket
+    question = Question(caller, action, target.arn, Subject(call, action, clock, record).lookup)
+    owner = record.account if record is not None else caller.account
+    own = policy_of(record) if record is not None else None
+    at_home = owner == caller.account
+    if not at_home and own is not None and own.public and _restricts(record):
+        return errors.access_denied()
+    if action in _NEVER_LOCKED_OUT and at_home and is_root(caller):
+        own = None
+    answer = policy.decide(question, owner, own.policy if own is not None else None)
     if answer.allowed:
         return None
-    if owner != caller.account:
+    if not at_home or caller.anonymous:
         return errors.access_denied()
     return errors.access_denied(
         f'User: {caller.arn} is not authorized to perform: {action} on resource: "{question.resource}" '
         f"{answer.reason(action)}"
     )
+
+
+def _restricts(bucket: BucketRecord | None) -> bool:
+    """Whether a bucket with a public policy is for its own account alone."""
+    block = bucket.public_access_block if bucket is not None else None
+    return block is not None and block.restrict_public_buckets

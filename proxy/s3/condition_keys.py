@@ -11,11 +11,14 @@ from typing import Final
 from proxy.aws import policy_keys
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.message import parse_query
+from proxy.aws.policy_conditions import Quantifier
 from proxy.aws.policy_keys import Circumstances, optional
 from proxy.aws.policy_patterns import Values
 from proxy.s3.gateway import Call
+from proxy.s3.state import BucketRecord
 
 PREFIX: Final = "s3:"
+INVALID: Final = "Policy has an invalid condition key"
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DEFAULT_MAX_KEYS: Final = "1000"
@@ -27,9 +30,12 @@ _REQUEST_TAG: Final = "s3:requestobjecttag/"
 class Subject:
     """What a decision of S3 is about."""
 
-    def __init__(self, call: Call, action: str, clock: Callable[[], datetime]) -> None:
-        """``action`` is such as ``s3:PutObject``."""
+    def __init__(
+        self, call: Call, action: str, clock: Callable[[], datetime], bucket: BucketRecord | None = None
+    ) -> None:
+        """``action`` is such as ``s3:PutObject``; ``bucket`` the one that the question is about, if not the call's."""
         self.call = call
+        self.bucket = bucket or call.bucket
         self.action = action
         self.clock = clock
 
@@ -54,14 +60,14 @@ class Subject:
         headers, peer = call.request.headers, call.request.peer
         origin = CallOrigin(
             call.caller,
-            call.bucket.region if call.bucket is not None else call.verified.scope.region,
+            self.bucket.region if self.bucket is not None else call.verified.scope.region,
             source_address=peer.address if peer else "",
             secure_transport=bool(peer and peer.secure),
         )
         return Circumstances(
             origin,
             self.clock,
-            call.bucket.account if call.bucket is not None else None,
+            self.bucket.account if self.bucket is not None else None,
             user_agent=headers.get("User-Agent"),
             referer=headers.get("Referer"),
             headers_known=True,
@@ -149,7 +155,7 @@ _KEYS: Final[Mapping[str, _Value]] = {
     "s3:max-keys": _listing_parameter("max-keys", _DEFAULT_MAX_KEYS),
     "s3:prefix": _listing_parameter("prefix"),
     "s3:requestobjecttagkeys": _object_tag_keys,
-    "s3:resourceaccount": lambda it: optional(it.call.bucket.account if it.call.bucket is not None else None),
+    "s3:resourceaccount": lambda it: optional(it.bucket.account if it.bucket is not None else None),
     "s3:signatureage": _signature_age,
     "s3:signatureversion": lambda _: ("AWS4-HMAC-SHA256",),
     "s3:tlsversion": _tls_version,
@@ -167,3 +173,30 @@ _ABSENT: Final = frozenset(
     )
 )
 """Keys that no request here has: there are no access points and no access grants."""
+
+_NOT_TOLD: Final = frozenset(
+    (
+        "s3:existingjoboperation",
+        "s3:existingjobpriority",
+        "s3:inventoryaccessibleoptionalfields",
+        "s3:jobsuspendedcause",
+        "s3:locationconstraint",
+        "s3:object-lock-remaining-retention-days",
+        "s3:objectcreationoperation",
+        "s3:requestjoboperation",
+        "s3:requestjobpriority",
+    )
+)
+"""Keys that AWS has and this service cannot tell, beside those of tags that an object or bucket has: with one of them,
+an Allow never applies and a Deny always does."""
+
+_TAGS: Final = ("s3:existingobjecttag/", "s3:buckettag/", _REQUEST_TAG)
+
+
+def fault(key: str, quantifier: Quantifier | None) -> str | None:  # noqa: ARG001 - a KeyCheck
+    """What is wrong with naming a condition key, given in lower case, in a bucket policy; None for nothing."""
+    if key.startswith(policy_keys.PREFIX):
+        return None if policy_keys.fault(key, None) is None else INVALID
+    if any(key.startswith(prefix) and key != prefix for prefix in _TAGS):
+        return None
+    return None if key in _KEYS or key in _ABSENT or key in _NOT_TOLD else INVALID

@@ -111,6 +111,10 @@ def internal_error() -> AwsError:
     return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)
 
 
+def acls_not_supported() -> AwsError:
+    return AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+
+
 def damaged_object(key: str) -> AwsError:
     """The stored object does not verify. InternalError is what AWS answers for data that it cannot give back."""
     return AwsError("InternalError", "The object failed its integrity check.", 500, detail={"Key": key})

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from proxy.aws.credentials import Caller, CallOrigin
 from proxy.aws.message import Request
+from proxy.aws.policy_principals import PrincipalDirectory
 from proxy.aws.sigv4 import Verified
 from proxy.kms.provider import KeyProvider
 from proxy.s3.memory import MemoryBudget
@@ -74,6 +75,8 @@ class Gateway:
     """Cryptographically strong random bytes."""
     memory: MemoryBudget
     settings: Settings = field(default_factory=Settings)
+    principals: PrincipalDirectory | None = None
+    """Which principals a bucket policy may name. None: any."""
 
 
 @dataclass(frozen=True)

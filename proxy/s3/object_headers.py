@@ -8,10 +8,9 @@ from typing import Final
 
 from multidict import CIMultiDict
 
-from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers
 from proxy.envelope.header import METADATA_PREFIX, is_reserved
-from proxy.s3.errors import invalid_argument, metadata_too_large, not_implemented
+from proxy.s3.errors import acls_not_supported, invalid_argument, metadata_too_large, not_implemented
 from proxy.s3.payload import stored_content_encoding
 
 SYSTEM_HEADERS: Final = (
@@ -123,10 +122,15 @@ def user_metadata(headers: Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items() if name.lower().startswith(METADATA_PREFIX)}
 
 
+def asks_for_owners_acl(headers: Headers) -> bool:
+    """Whether the headers ask for no other ACL than the one that everything here has: the bucket owner's FULL_CONTROL.
+    Buckets have their ACLs disabled (BucketOwnerEnforced), which is AWS's default since 2023."""
+    canned = headers.get("x-amz-acl", _HARMLESS_ACLS[0])
+    return canned in _HARMLESS_ACLS and not any(name.lower().startswith(_GRANTS) for name in headers)
+
+
 def _refuse_acl(headers: Headers) -> None:
-    """Buckets here have their ACLs disabled (BucketOwnerEnforced), which is AWS's default since 2023."""
-    acl = headers.get("x-amz-acl")
-    if (acl is not None and acl not in _HARMLESS_ACLS) or any(name.lower().startswith(_GRANTS) for name in headers):
-        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+    if not asks_for_owners_acl(headers):
+        raise acls_not_supported()
     if "x-amz-write-offset-bytes" in headers:
         raise not_implemented("x-amz-write-offset-bytes")

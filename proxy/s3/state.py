@@ -7,7 +7,7 @@ Three ports, one per subject; ``s3.stores.sqlite`` implements them over one file
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,24 @@ class EncryptionRule:
 
 
 @dataclass(frozen=True)
+class PublicAccessBlock:
+    """What keeps a bucket from becoming public. A new bucket has all of it, as on AWS since 2023.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+    """
+
+    block_public_acls: bool = True
+    ignore_public_acls: bool = True
+    block_public_policy: bool = True
+    restrict_public_buckets: bool = True
+
+
+NO_PUBLIC_ACCESS_BLOCK: Final = PublicAccessBlock(
+    block_public_acls=False, ignore_public_acls=False, block_public_policy=False, restrict_public_buckets=False
+)
+
+
+@dataclass(frozen=True)
 class BucketRecord:
     name: str
     account: str
@@ -30,6 +48,12 @@ class BucketRecord:
     encryption: EncryptionRule = field(default_factory=EncryptionRule)
     mixed: bool = False
     """Whether plaintext objects from before the proxy may be in it. Set by an operator, never inferred."""
+    policy: str | None = None
+    """The bucket policy's document, found valid when it was put (``bucket_policy.parse``)."""
+    public_access_block: PublicAccessBlock | None = field(default_factory=PublicAccessBlock)
+    """None: it was deleted, and nothing is blocked."""
+    cors: bytes | None = None
+    """The CORS configuration as a document of this program (``cors.render``)."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord, PartRecord, UploadRecord
+from proxy.s3.state import (
+    NO_PUBLIC_ACCESS_BLOCK,
+    BucketRecord,
+    EncryptionRule,
+    ObjectRecord,
+    PartRecord,
+    PublicAccessBlock,
+    UploadRecord,
+)
 from proxy.s3.stores.memory import MemoryState
 from proxy.s3.stores.sqlite import SqliteState
 
@@ -34,9 +42,14 @@ async def test_a_bucket_comes_back_as_it_was_put(state: State) -> None:
     assert await state.buckets.get("one") is None
     await state.buckets.put(BUCKET)
     assert await state.buckets.get("one") == BUCKET
-    changed = replace(BUCKET, encryption=RULE, mixed=True)
-    await state.buckets.put(changed)
-    assert await state.buckets.get("one") == changed
+    for changed in (
+        replace(BUCKET, encryption=RULE, mixed=True),
+        replace(BUCKET, policy='{"Id": "ä"}', public_access_block=None, cors=b"<x/>"),
+        replace(BUCKET, public_access_block=PublicAccessBlock(block_public_acls=False, restrict_public_buckets=False)),
+        replace(BUCKET, public_access_block=NO_PUBLIC_ACCESS_BLOCK),
+    ):
+        await state.buckets.put(changed)
+        assert await state.buckets.get("one") == changed
     await state.buckets.remove("one")
     assert await state.buckets.get("one") is None
     await state.buckets.remove("one")

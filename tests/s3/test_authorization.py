@@ -2,14 +2,15 @@
 
 import base64
 import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from proxy.aws import policy, xml_codec
-from proxy.aws.credentials import Caller
+from proxy.aws import xml_codec
+from proxy.aws.credentials import ANONYMOUS, Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer
 from proxy.aws.policy_patterns import Values
@@ -19,7 +20,7 @@ from proxy.s3.gateway import Call, Target
 from proxy.s3.operations.delete_objects import delete_objects
 from proxy.s3.operations.table import OPERATIONS
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED
-from proxy.s3.state import BucketRecord
+from proxy.s3.state import BucketRecord, PublicAccessBlock
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, StoredThing, caller, make_call, make_gateway
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -44,10 +45,17 @@ def call_of(
     return replace(made, caller=who)
 
 
-def refusal(call: Call, action: str = "s3:GetObject", bucket_policy: dict[str, Any] | None = None) -> str | None:
-    parsed = policy.parse_resource(bucket_policy) if bucket_policy is not None else None
+def refusal(
+    call: Call,
+    action: str = "s3:GetObject",
+    bucket_policy: dict[str, Any] | None = None,
+    block: PublicAccessBlock | None = None,
+) -> str | None:
+    if bucket_policy is not None:
+        record = replace(call.record, policy=json.dumps(bucket_policy), public_access_block=block)
+        call = replace(call, bucket=record)
     try:
-        authorization.authorize(call, action, call.target, lambda: NOW, parsed)
+        authorization.authorize(call, action, call.target, lambda: NOW)
     except AwsError as error:
         assert (error.code, error.status) == ("AccessDenied", 403)  # noqa: PT017
         return error.message
@@ -82,6 +90,71 @@ def test_a_bucket_policy_lets_its_own_account_in() -> None:
     assert refusal(call_of(), bucket_policy=to_account) is not None
 
 
+def test_a_deny_of_the_bucket_wins_over_the_owners_own_policies() -> None:
+    but_me = document(allow("s3:*", "Deny", NotPrincipal={"AWS": [ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/tester"]}))
+    assert refusal(call_of(allow()), bucket_policy=but_me) is None
+    other = replace(call_of(allow()), caller=Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/other", "", "", ()))
+    assert "with an explicit deny in a resource-based policy" in (refusal(other, bucket_policy=but_me) or "")
+    by_name = document(allow("s3:GetObject", "Deny", Principal="*", Condition={"StringEquals": {"aws:username": "x"}}))
+    assert refusal(call_of(allow()), bucket_policy=by_name) is None
+
+
+def test_only_the_root_user_is_never_locked_out() -> None:
+    nobody = document(allow("s3:*", "Deny", Principal="*"))
+    root = replace(call_of(), caller=Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "AKIA"))
+    for action in ("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"):
+        assert refusal(root, action, nobody) is None
+        assert refusal(call_of(allow()), action, nobody) is not None
+    assert refusal(root, "s3:ListBucket", nobody) is not None
+    theirs = replace(root, caller=Caller(OTHER_ACCOUNT, f"arn:aws:iam::{OTHER_ACCOUNT}:root", OTHER_ACCOUNT, "AKIA"))
+    assert refusal(theirs, "s3:DeleteBucketPolicy", nobody) == "Access Denied"
+
+
+EVERYBODY_READS = document(allow("s3:GetObject", Principal="*"))
+
+
+def test_who_has_not_signed_may_do_what_a_policy_lets_everybody_do() -> None:
+    call = replace(call_of(), caller=ANONYMOUS)
+    assert refusal(call) == "Access Denied"
+    assert refusal(call, bucket_policy=EVERYBODY_READS) is None
+    assert refusal(call, "s3:PutObject", EVERYBODY_READS) == "Access Denied"
+    for named in ({"AWS": ACCOUNT}, {"AWS": f"arn:aws:iam::{ACCOUNT}:user/tester"}):
+        assert refusal(call, bucket_policy=document(allow("s3:GetObject", Principal=named))) == "Access Denied"
+    of_nobody = replace(call, bucket=None)
+    assert refusal(of_nobody, "s3:ListAllMyBuckets") == "Access Denied"
+    assert refusal(of_nobody, "s3:CreateBucket") == "Access Denied"
+
+
+def test_a_public_bucket_may_be_kept_for_its_own_account() -> None:
+    restricted = PublicAccessBlock()
+    anonymous = replace(call_of(), caller=ANONYMOUS)
+    theirs = call_of(allow(), account=OTHER_ACCOUNT)
+    for call in (anonymous, theirs):
+        assert refusal(call, bucket_policy=EVERYBODY_READS) is None
+        assert refusal(call, bucket_policy=EVERYBODY_READS, block=restricted) == "Access Denied"
+    assert refusal(call_of(), bucket_policy=EVERYBODY_READS, block=restricted) is None
+    # A policy that is not public goes on to count for other accounts.
+    to_them = document(allow("s3:GetObject", Principal={"AWS": OTHER_ACCOUNT}))
+    assert refusal(theirs, bucket_policy=to_them, block=restricted) is None
+
+
+def test_another_buckets_policy() -> None:
+    """As of a copy's source."""
+    other = BucketRecord("other", OTHER_ACCOUNT, "us-east-1", NOW)
+    source = Target("other", "k")
+    call = call_of(allow())
+    with pytest.raises(AwsError, match="AccessDenied"):
+        authorization.authorize(call, "s3:GetObject", source, lambda: NOW, other)
+    same = document(
+        allow(
+            "s3:GetObject", Principal={"AWS": ACCOUNT}, Condition={"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
+        )
+    )
+    open_to_us = replace(other, policy=json.dumps(same))
+    authorization.authorize(call, "s3:GetObject", source, lambda: NOW, open_to_us)
+    assert Subject(call, "s3:GetObject", lambda: NOW, open_to_us).lookup("s3:resourceaccount") == (OTHER_ACCOUNT,)
+
+
 def test_the_expected_owner() -> None:
     def check(owner: str) -> None:
         authorization.check_owner(call_of(headers={"x-amz-expected-bucket-owner": owner}))
@@ -89,7 +162,13 @@ def test_the_expected_owner() -> None:
     check(ACCOUNT)
     with pytest.raises(AwsError, match="AccessDenied"):
         check(OTHER_ACCOUNT)
+    for owner in ("", "1", f"{ACCOUNT}1", "x" * 12):
+        with pytest.raises(AwsError, match="InvalidBucketOwnerAWSAccountID"):
+            check(owner)
     authorization.check_owner(call_of())
+    of_source = call_of(headers={"x-amz-source-expected-bucket-owner": OTHER_ACCOUNT})
+    with pytest.raises(AwsError, match="AccessDenied"):
+        authorization.check_expected_owner(of_source, "x-amz-source-expected-bucket-owner", BUCKET)
 
 
 def test_headers_of_a_write_imply_actions_of_their_own() -> None:

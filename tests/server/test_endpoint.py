@@ -221,7 +221,7 @@ async def test_a_request_signed_for_another_region_is_served_unless_that_is_swit
     assert "<Region>us-west-2</Region>" in text(answer)
 
 
-@pytest.mark.parametrize(("owner", "status"), [(ACCOUNT, 404), (OTHER_ACCOUNT, 403), ("", 403)])
+@pytest.mark.parametrize(("owner", "status"), [(ACCOUNT, 404), (OTHER_ACCOUNT, 403), ("", 400)])
 async def test_the_expected_owner_is_held_against_the_buckets(owner: str, status: int) -> None:
     headers = {"x-amz-expected-bucket-owner": owner}
     answer = await endpoint_of(await make_world()).handle(signed("GET", "http://127.0.0.1/b/k", headers=headers))

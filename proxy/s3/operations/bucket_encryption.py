@@ -6,15 +6,15 @@ put, which is how AWS does it.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketEncryption.html
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Response
+from proxy.s3.bucket_records import change_record
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_argument, malformed_xml, no_such_bucket, not_implemented
+from proxy.s3.errors import invalid_argument, malformed_xml, not_implemented
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import EncryptionRule
@@ -44,25 +44,15 @@ async def get_bucket_encryption(gateway: Gateway, call: Call) -> Response:  # no
 async def put_bucket_encryption(gateway: Gateway, call: Call) -> Response:
     """Sets the rule that new objects follow."""
     document = await read_document(gateway, call, _MAX_DOCUMENT)
-    await _set_rule(gateway, call, parse_rule(document))
+    await change_record(gateway, call, encryption=parse_rule(document))
     return Response(200)
 
 
 @operation("DeleteBucketEncryption", "DELETE", Level.BUCKET, "s3:PutEncryptionConfiguration", query=_SUB_RESOURCE)
 async def delete_bucket_encryption(gateway: Gateway, call: Call) -> Response:
     """Sets the rule back to AES256."""
-    await _set_rule(gateway, call, EncryptionRule())
+    await change_record(gateway, call, encryption=EncryptionRule())
     return Response(204)
-
-
-async def _set_rule(gateway: Gateway, call: Call, rule: EncryptionRule) -> None:
-    """Changes the rule of the bucket that the caller was authorized for, and of no other that has got its name."""
-    found = call.record
-    while not await gateway.buckets.replace(found, replace(found, encryption=rule)):
-        now = await gateway.buckets.get(found.name)
-        if now is None or (now.account, now.created) != (found.account, found.created):
-            raise no_such_bucket(found.name)
-        found = now
 
 
 def parse_rule(document: bytes) -> EncryptionRule:

@@ -32,6 +32,7 @@ from proxy.s3.errors import (
 from proxy.s3.forwarding import error_of, expect, read_answer, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.listing import read_page
+from proxy.s3.object_headers import asks_for_owners_acl
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import BucketRecord
 from proxy.s3.upstream import UpstreamError
@@ -44,13 +45,6 @@ _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}")
 _RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
-_GRANTS: Final = (
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-)
 
 
 @operation("ListBuckets", "GET", Level.SERVICE, "s3:ListAllMyBuckets")
@@ -222,7 +216,7 @@ def _check_name(name: str) -> None:
 def _check_headers(call: Call) -> None:
     """Refuses what would make the bucket something else than AWS's default: private, owned by its owner alone."""
     headers = call.request.headers
-    if headers.get("x-amz-acl", "private") != "private" or any(name in headers for name in _GRANTS):
+    if not asks_for_owners_acl(headers):
         message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
         raise AwsError("InvalidBucketAclWithObjectOwnership", message, 400)
     if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":

@@ -202,12 +202,6 @@ _BUCKET_ROWS: Final = (
         "requestPayment",
         "RequestPaymentConfiguration",
     ),
-    _bucket(
-        "GetBucketOwnershipControls", "GET", "s3:GetBucketOwnershipControls", "ownershipControls", "OwnershipControls"
-    ),
-    _bucket(
-        "PutBucketOwnershipControls", "PUT", "s3:PutBucketOwnershipControls", "ownershipControls", "OwnershipControls"
-    ),
 )
 
 _GET_TAGGING: Final = _object("GetObjectTagging", "GET", "s3:GetObjectTagging", "tagging", "Tagging")

@@ -4,10 +4,23 @@ from typing import Final
 
 from proxy.s3.objects import resolve
 from proxy.s3.operation import RouteTable
+from proxy.s3.operations.access_control_lists import (
+    OBJECT_ACLS,
+    get_bucket_acl,
+    get_ownership_controls,
+    put_bucket_acl,
+    put_ownership_controls,
+)
 from proxy.s3.operations.bucket_encryption import (
     delete_bucket_encryption,
     get_bucket_encryption,
     put_bucket_encryption,
+)
+from proxy.s3.operations.bucket_policy import (
+    delete_bucket_policy,
+    get_bucket_policy,
+    get_bucket_policy_status,
+    put_bucket_policy,
 )
 from proxy.s3.operations.buckets import (
     create_bucket,
@@ -25,6 +38,11 @@ from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
+from proxy.s3.operations.public_access_block import (
+    delete_public_access_block,
+    get_public_access_block,
+    put_public_access_block,
+)
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
 from proxy.s3.operations.upload_part import upload_part
@@ -39,6 +57,18 @@ OPERATIONS: Final = with_refusals(
         get_bucket_encryption,
         put_bucket_encryption,
         delete_bucket_encryption,
+        get_bucket_policy,
+        put_bucket_policy,
+        delete_bucket_policy,
+        get_bucket_policy_status,
+        get_public_access_block,
+        put_public_access_block,
+        delete_public_access_block,
+        get_bucket_acl,
+        put_bucket_acl,
+        *OBJECT_ACLS,
+        get_ownership_controls,
+        put_ownership_controls,
         *list_objects_operations(resolve),
         put_object,
         get_object,

@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -27,12 +27,13 @@ from proxy.s3.state import (
     EncryptionRule,
     ObjectRecord,
     PartRecord,
+    PublicAccessBlock,
     StateUnavailable,
     UploadRecord,
 )
 from proxy.s3.stores.writer import WriterThread
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 _INLINE_WRITES: Final = 256
@@ -44,7 +45,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _SCHEMA = (
     """CREATE TABLE buckets (
         name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created INTEGER NOT NULL,
-        algorithm TEXT NOT NULL, key_id TEXT, bucket_key_enabled INTEGER NOT NULL, mixed INTEGER NOT NULL
+        algorithm TEXT NOT NULL, key_id TEXT, bucket_key_enabled INTEGER NOT NULL, mixed INTEGER NOT NULL,
+        policy TEXT, public_access_block INTEGER, cors BLOB
     ) WITHOUT ROWID""",
     "CREATE INDEX buckets_by_account ON buckets (account, name)",
     """CREATE TABLE uploads (
@@ -64,11 +66,35 @@ _SCHEMA = (
     )""",
 )
 
-_BUCKET = "name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed"
+_MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
+    2: ("ALTER TABLE objects ADD COLUMN version_id TEXT",),
+    3: (
+        "ALTER TABLE buckets ADD COLUMN policy TEXT",
+        # All of it, as for a new bucket.
+        "ALTER TABLE buckets ADD COLUMN public_access_block INTEGER DEFAULT 15",
+        "ALTER TABLE buckets ADD COLUMN cors BLOB",
+    ),
+}
+"""What brings a file to a version from the one before."""
+
+_BUCKET_COLUMNS = (
+    "name",
+    "account",
+    "region",
+    "created",
+    "algorithm",
+    "key_id",
+    "bucket_key_enabled",
+    "mixed",
+    "policy",
+    "public_access_block",
+    "cors",
+)
+_BUCKET = ", ".join(_BUCKET_COLUMNS)
 _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
 _OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id"
-_PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES ({', '.join('?' * len(_BUCKET_COLUMNS))})"
 _GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"
 _PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
@@ -279,8 +305,10 @@ def _prepare(path: Path) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        elif version == 1:
-            connection.execute("ALTER TABLE objects ADD COLUMN version_id TEXT")
+        else:
+            for step in range(version + 1, SCHEMA_VERSION + 1):
+                for statement in _MIGRATIONS[step]:
+                    connection.execute(statement)
         if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
@@ -316,9 +344,9 @@ def _read(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> 
 @lru_cache(maxsize=1024)
 def _bucket(row: tuple[Any, ...]) -> BucketRecord:
     """The record in a row. Every request reads its bucket's, which is nearly always the same row."""
-    name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed = row
+    name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed, policy, block, cors = row
     rule = EncryptionRule(algorithm, key_id, bool(bucket_key_enabled))
-    return BucketRecord(name, account, region, _moment(created), rule, bool(mixed))
+    return BucketRecord(name, account, region, _moment(created), rule, bool(mixed), policy, _access_block(block), cors)
 
 
 def _bucket_row(bucket: BucketRecord) -> tuple[Any, ...]:
@@ -332,7 +360,33 @@ def _bucket_row(bucket: BucketRecord) -> tuple[Any, ...]:
         rule.key_id,
         rule.bucket_key_enabled,
         bucket.mixed,
+        bucket.policy,
+        _access_block_bits(bucket.public_access_block),
+        bucket.cors,
     )
+
+
+def _access_block(bits: int | None) -> PublicAccessBlock | None:
+    if bits is None:
+        return None
+    return PublicAccessBlock(
+        block_public_acls=bool(bits & 1),
+        ignore_public_acls=bool(bits & 2),
+        block_public_policy=bool(bits & 4),
+        restrict_public_buckets=bool(bits & 8),
+    )
+
+
+def _access_block_bits(block: PublicAccessBlock | None) -> int | None:
+    if block is None:
+        return None
+    flags = (
+        block.block_public_acls,
+        block.ignore_public_acls,
+        block.block_public_policy,
+        block.restrict_public_buckets,
+    )
+    return sum(1 << position for position, flag in enumerate(flags) if flag)
 
 
 def _part(row: Sequence[Any]) -> PartRecord:

@@ -67,14 +67,19 @@ async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     state = SqliteState(path)
     await state.objects.put(OBJECT)
+    await state.buckets.put(BUCKET)
     await state.aclose()
     connection = sqlite3.connect(path)
     connection.execute("ALTER TABLE objects DROP COLUMN version_id")
+    for column in ("policy", "public_access_block", "cors"):
+        connection.execute(f"ALTER TABLE buckets DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     for _ in range(2):
         state = SqliteState(path)
         assert await state.objects.find("one", ["k"]) == {"k": [OBJECT]}
+        assert await state.buckets.get("one") == BUCKET
+        assert await state.buckets.replace(BUCKET, BUCKET)
         await state.aclose()
 
 
