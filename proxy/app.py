@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -36,6 +37,7 @@ from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
 from proxy.s3.stores.sqlite import SqliteState
+from proxy.server.access_log import AccessLog
 from proxy.server.endpoint import Endpoint
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
@@ -157,6 +159,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         settings=_settings(config),
         principals=principals,
     )
+    access_log = AccessLog(sys.stderr.write, name) if config.log_level in ("debug", "info") else None
     endpoint = Endpoint(
         S3Service(gateway, ROUTES),
         keys,
@@ -166,6 +169,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         os.urandom,
         name,
         keys_elsewhere=config.keys.aws is not None,
+        access_log=access_log,
     )
     server = HttpServer(endpoint.handle, limits=Limits(), malformed=endpoint.malformed)
     await server.start(sock=listener, ssl_context=_server_tls(config))
@@ -175,6 +179,8 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     for task in upkeep:
         task.cancel()
     await server.stop(config.listen.drain_seconds)
+    if access_log is not None:
+        access_log.flush()
     await provider.aclose()
     await upstream.aclose()
     await short_reads.aclose()

@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -12,6 +12,9 @@ from proxy.aws.errors import AwsError
 
 Event = Mapping[str, Any]
 """A record as CloudTrail has them; a JSON object without secrets."""
+
+Lazy = Callable[[], Event]
+"""Makes an event of what does not change any more; it is called once, later, perhaps in another thread."""
 
 _EVENT_VERSION: Final = "1.11"
 
@@ -23,7 +26,7 @@ class AuditUnavailable(Exception):
 class Audit(Protocol):
     """A log of events, one after the other."""
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event | Lazy) -> None:
         """Takes an event. It does no input or output and raises nothing; an event counts when ``settle`` returns."""
         ...
 

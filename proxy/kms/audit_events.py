@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/understanding-kms-entries.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.json_codec import Values
 from proxy.kms import blob, key_ids, model
-from proxy.kms.audit import Call, time_text
+from proxy.kms.audit import Call, Event, record_of, time_text
 from proxy.kms.errors import KmsError
 from proxy.kms.key_ids import AliasName
 from proxy.kms.model import KeyName
@@ -85,27 +85,40 @@ def _shown_value(value: Any) -> Any:
     return time_text(value) if isinstance(value, datetime) else value
 
 
-async def call_of(
-    service: "KeyService",
-    origin: CallOrigin,
+def call_of(
     operation: str,
-    request: Values | None,
-    answer: Values | None,
+    request: Mapping[str, Any] | None,
+    answer: Mapping[str, Any] | None,
+    resources: Sequence[tuple[str, str]],
     error: AwsError | None,
 ) -> Call:
-    """What the record says of a call. ``request`` is None when it could not be read."""
+    """What the record says of a call. ``request`` and ``answer`` are as ``shown`` makes them; ``request`` is None when
+    it could not be read."""
     read_only = is_read_only(operation)
-    resources = await _resources(service, origin, request or {}, answer or {})
     response = None
     if not read_only and error is None:
-        response = shown(answer) if answer else None
+        response = answer
         if not response and resources:
             # As CloudTrail does since 2022-12, though the operation itself answers nothing.
             response = {"keyId": resources[-1][0]}
-    return Call(SOURCE, operation, read_only, shown(request) if request else None, response, resources, error)
+    return Call(SOURCE, operation, read_only, request or None, response, resources, error)
 
 
-async def _resources(
+def event_of(
+    operation: str,
+    request: Mapping[str, Any] | None,
+    answer: Mapping[str, Any] | None,
+    resources: Sequence[tuple[str, str]],
+    error: AwsError | None,
+    origin: CallOrigin,
+    now: datetime,
+    event_id: bytes,
+) -> Event:
+    """The whole record of a call: ``call_of`` and ``record_of``."""
+    return record_of(call_of(operation, request, answer, resources, error), origin, now, event_id)
+
+
+async def resources_of(
     service: "KeyService", origin: CallOrigin, request: Values, answer: Values
 ) -> tuple[tuple[str, str], ...]:
     """The aliases and keys that a call concerns: those that the answer names, else what the request names, as far as

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from proxy.aws import json_codec
@@ -11,7 +12,7 @@ from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.json_codec import Structure, Values
 from proxy.kms import audit_events, errors
-from proxy.kms.audit import AuditUnavailable, record_of
+from proxy.kms.audit import AuditUnavailable
 from proxy.kms.errors import KmsError, RootKeyUnusable
 from proxy.kms.service import KeyService
 from proxy.kms.store import Conflict, StoreUnavailable
@@ -136,8 +137,14 @@ async def _record(
     if service.audit is None:
         return
     try:
-        call = await audit_events.call_of(service, origin, name, request, answer, error)
-        service.audit.record(record_of(call, origin, service.now(), service.random(16)))
+        resources = await audit_events.resources_of(service, origin, request or {}, answer or {})
+        # Secrets do not wait until the event is made.
+        asked = None if request is None else audit_events.shown(request)
+        answered = None if answer is None or audit_events.is_read_only(name) else audit_events.shown(answer)
+        now, event_id = service.now(), service.random(16)
+        service.audit.record(
+            partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, event_id)
+        )
         await service.audit.settle()
     except AuditUnavailable:
         logger.exception("the audit log is not available")

@@ -23,13 +23,13 @@ from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.s3 import errors
 from proxy.server import kms, s3, sts
+from proxy.server.access_log import AccessLog
 from proxy.server.s3 import S3Service
 from proxy.stream import BodyCutShort, read_all
 from proxy.sts.credentials import Credentials
 from proxy.sts.service import StsService
 
 logger = logging.getLogger(__name__)
-access_log = logging.getLogger("proxy.access")
 
 HEALTH_PATH = "/-/health"
 """Answered to anonymous reads, which S3 has no use for here; with a signature it is a key like any other."""
@@ -49,6 +49,7 @@ class Endpoint:
     """This process's name; S3's ``x-amz-id-2`` tells it, in base64."""
     keys_elsewhere: bool = False
     """Whether S3's keys are in AWS KMS: then a key made here would be of no use to anybody."""
+    access_log: AccessLog | None = None
 
     async def handle(self, request: Request) -> Response:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD") and sigv4.is_anonymous(request):
@@ -61,14 +62,17 @@ class Endpoint:
             response = self._render(service, error, request, request_id)
         except asyncio.CancelledError:
             # No status of an answer, since there is none: the number that others give a client that has gone.
-            access_log.info("%s %s %s 499", request_id, request.method, request.path)
+            self._note(request_id, request, 499)
             raise
         except Exception:
             logger.exception("request %s failed", request_id)
             response = self._render(service, errors.internal_error(), request, request_id)
-        if access_log.isEnabledFor(logging.INFO):
-            access_log.info("%s %s %s %d", request_id, request.method, request.path, response.status)
+        self._note(request_id, request, response.status)
         return self._signed_off(response, service, request_id)
+
+    def _note(self, request_id: str, request: Request, status: int) -> None:
+        if self.access_log is not None:
+            self.access_log.note(request_id, request.method, request.path, status)
 
     async def _serve(self, request: Request, request_id: str) -> Response:
         if sigv4.is_anonymous(request):

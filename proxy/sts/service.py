@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from proxy.aws import policy, policy_keys
@@ -210,7 +211,7 @@ class StsService:
             resources = [(request["RoleArn"], "AWS::IAM::Role")]
         call = Call(SOURCE, name, True, shown or None, _response_elements(answer), resources, error)
         try:
-            self._audit.record(record_of(call, origin, self._clock(), self._random(16)))
+            self._audit.record(partial(record_of, call, origin, self._clock(), self._random(16)))
             await self._audit.settle()
         except AuditUnavailable:
             raise errors.unavailable() from None

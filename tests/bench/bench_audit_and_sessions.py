@@ -9,13 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from proxy.audit.log import AuditLog
 from proxy.aws.credentials import Caller, CallOrigin
 from proxy.kms import audit_events
-from proxy.kms.audit import record_of
 from proxy.kms.quota_stores.sqlite import SqliteQuotaStore
 from proxy.kms.quotas import RequestQuotas
 from proxy.sts import tokens
@@ -62,10 +62,11 @@ async def main() -> None:
         log = AuditLog(Path(folder), "worker-1", os.urandom(32), now, os.urandom)
 
         def record() -> None:
-            call = done(audit_events.call_of(None, ORIGIN, "Decrypt", REQUEST, {"KeyId": KEY}, None))  # type: ignore[arg-type]
-            log.record(record_of(call, ORIGIN, now(), os.urandom(16)))
+            shown, key = audit_events.shown(REQUEST), ((KEY, "AWS::KMS::Key"),)
+            args = ("Decrypt", shown, None, key, None, ORIGIN, now(), os.urandom(16))
+            log.record(partial(audit_events.event_of, *args))
 
-        best("audit: one event made, chained and handed over", record)
+        best("audit: one event handed over", record)
         await log.aclose()
 
         store = SqliteQuotaStore(Path(folder) / "quotas.db")

@@ -14,7 +14,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from proxy.aws.credentials import Caller, CallOrigin, Session
 from proxy.kms import audit_events
-from proxy.kms.audit import Audit, AuditUnavailable, Event, time_text
+from proxy.kms.audit import Audit, AuditUnavailable, Event, Lazy, time_text
 from proxy.kms.errors import KmsError
 from proxy.kms.operation import perform
 from proxy.kms.provider import S3_OWNED_KEY
@@ -35,8 +35,8 @@ class Heard(Audit):
         self.settled = 0
         self.broken = False
 
-    def record(self, event: Event) -> None:
-        self.events.append(json.loads(json.dumps(event)))
+    def record(self, event: Event | Lazy) -> None:
+        self.events.append(json.loads(json.dumps(event() if callable(event) else event)))
 
     async def settle(self) -> None:
         self.settled = len(self.events)

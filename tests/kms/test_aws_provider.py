@@ -19,7 +19,7 @@ from proxy.envelope import v1
 from proxy.envelope.digests import Digests
 from proxy.envelope.header import Mode, encode
 from proxy.envelope.v1 import Wrapping
-from proxy.kms.audit import AuditUnavailable, Event
+from proxy.kms.audit import AuditUnavailable, Event, Lazy
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
 from proxy.kms.providers.aws import AwsKeyProvider
@@ -291,8 +291,8 @@ class Events:
         self.events: list[Event] = []
         self.full = False
 
-    def record(self, event: Event) -> None:
-        self.events.append(event)
+    def record(self, event: Event | Lazy) -> None:
+        self.events.append(event() if callable(event) else event)
 
     async def settle(self) -> None:
         if self.full:

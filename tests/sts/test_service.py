@@ -402,7 +402,7 @@ class Heard:
         self.events: list[Any] = []
 
     def record(self, event: Any) -> None:
-        self.events.append(event)
+        self.events.append(event() if callable(event) else event)
 
     async def settle(self) -> None:
         return None

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from aiobotocore.config import AioConfig
@@ -200,7 +201,7 @@ class AwsKeyProvider(KeyProvider):
         arns = dict.fromkeys(each for each in (*named, used) if each is not None and is_arn(each))
         resources = [(each, "AWS::KMS::Key") for each in arns]
         call = Call(audit_events.SOURCE, name, True, audit_events.shown(request), None, resources, error)
-        audit.record(record_of(call, origin, self._clock(), self._random(16)))
+        audit.record(partial(record_of, call, origin, self._clock(), self._random(16)))
         try:
             await audit.settle()
         except AuditUnavailable:
