@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/understanding-kms-entries.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "kms.amazonaws.com"
 
-_KEY: Final = "AWS::KMS::Key"
+KEY: Final = "AWS::KMS::Key"
 _ALIAS: Final = "AWS::KMS::Alias"
 
 HIDDEN: Final = frozenset(
@@ -112,10 +112,10 @@ def event_of(
     error: AwsError | None,
     origin: CallOrigin,
     now: datetime,
-    event_id: bytes,
+    random: Callable[[int], bytes],
 ) -> Event:
     """The whole record of a call: ``call_of`` and ``record_of``."""
-    return record_of(call_of(operation, request, answer, resources, error), origin, now, event_id)
+    return record_of(call_of(operation, request, answer, resources, error), origin, now, random(16))
 
 
 async def resources_of(
@@ -125,19 +125,19 @@ async def resources_of(
     its form and the aliases tell."""
     known = answer.get("KeyId", "")
     if known.startswith("arn:") and "SourceKeyId" not in answer and "AliasName" not in request:
-        return ((known, _KEY),)
+        return ((known, KEY),)
     found: dict[str, str] = {}
     if "AliasName" in request:
         found[model.alias_arn(origin.caller.account, origin.region, request["AliasName"])] = _ALIAS
     for member in ("SourceKeyId", "KeyId"):
         if arn.is_arn(answer.get(member, "")):
-            found[answer[member]] = _KEY
+            found[answer[member]] = KEY
     for member in ("KeyMetadata", "ReplicaKeyMetadata"):
         if member in answer:
-            found[answer[member]["Arn"]] = _KEY
-    if _KEY not in found.values():
+            found[answer[member]["Arn"]] = KEY
+    if KEY not in found.values():
         for name in await _named_keys(service, origin, request):
-            found[name.arn] = _KEY
+            found[name.arn] = KEY
     return tuple(found.items())
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from proxy.aws import policy, policy_principals
-from proxy.aws.credentials import CallOrigin
+from proxy.aws.credentials import Caller, CallOrigin
 from proxy.aws.policy import Answer, Decision, Policy, PolicyKind, Question, Reach
 from proxy.aws.policy_patterns import Values
 from proxy.kms import blob, condition_keys, errors, grants, key_ids, key_policies, shapes
@@ -132,14 +132,26 @@ def _is_issuer(grant: Grant, origin: CallOrigin) -> bool:
     return f"::{origin.caller.account}:" in grant.issuing_account
 
 
+def allow_alike(subject: Subject, key: KmsKey, same: frozenset[str]) -> bool:
+    """Whether policies allow it without a grant, and would allow every other request of the same caller for the same
+    action on this key in which the condition keys ``same`` have the same values."""
+    caller, action = subject.origin.caller, f"kms:{subject.action}"
+    key_policy = key_policies.parse(key.policy)
+    if not _named_keys(caller, key_policy, action) <= same:
+        return False
+    return _decide(Question(caller, action, key.arn, subject.lookup), key, key_policy).allowed
+
+
+def _named_keys(caller: Caller, key_policy: Policy, action: str) -> frozenset[str]:
+    named = policy.identity_policy(caller).keys(action) | key_policy.keys(action)
+    session = policy.session_policy(caller)
+    return named if session is None else named | session.keys(action)
+
+
 async def _with_looked_up(service: "KeyService", subject: Subject, key: KmsKey, key_policy: Policy) -> Subject:
     """The subject with the values of those condition keys that have to be looked up in the store, if some policy
     names one of them."""
-    action, caller = f"kms:{subject.action}", subject.origin.caller
-    named = policy.identity_policy(caller).keys(action) | key_policy.keys(action)
-    session = policy.session_policy(caller)
-    if session is not None:
-        named |= session.keys(action)
+    named = _named_keys(subject.origin.caller, key_policy, f"kms:{subject.action}")
     if condition_keys.LOOKED_UP.isdisjoint(named):
         return subject
     return subject._replace(

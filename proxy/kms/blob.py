@@ -36,6 +36,7 @@ NONCE_SIZE: Final = 24
 OVERHEAD: Final = 67
 
 _HEADER: Final = struct.Struct(">BB5s16sI")
+HEADER_SIZE: Final = _HEADER.size
 _BODY: Final = _HEADER.size + NONCE_SIZE
 _ACCOUNTS: Final = 10**12
 _LENGTH: Final = struct.Struct(">I")

@@ -41,6 +41,11 @@ class KeyRing:
         Raises RootKeyUnusable or StoreUnavailable; LookupError when the store has lost the material."""
         return await self.loaded(name, ordinal, XAES256GCM)
 
+    def at_hand(self, name: KeyName, ordinal: int) -> XAES256GCM | None:
+        """The cipher of a backing key of a symmetric key, if it is ready in memory."""
+        found: XAES256GCM | None = self._loaded.get((name, ordinal))
+        return found
+
     async def loaded(self, name: KeyName, ordinal: int, load: Callable[[bytes], T]) -> T:
         """What ``load`` makes of the material of a backing key that is present; for one key always the same ``load``.
 

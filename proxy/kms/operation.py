@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from proxy.aws import json_codec
 from proxy.aws.credentials import CallOrigin
@@ -99,8 +99,7 @@ async def perform(
         nonlocal request
         if request is None:
             request = read()
-            if service.request_quotas is not None:
-                service.request_quotas.charge(origin.caller.account, origin.region, name, request)
+            service.charge(origin, name, request)
         return await run(request)
 
     try:
@@ -138,19 +137,38 @@ async def _record(
         return
     try:
         resources = await audit_events.resources_of(service, origin, request or {}, answer or {})
-        # Secrets do not wait until the event is made.
-        asked = None if request is None else audit_events.shown(request)
-        answered = None if answer is None or audit_events.is_read_only(name) else audit_events.shown(answer)
-        now, event_id = service.now(), service.random(16)
-        service.audit.record(
-            partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, event_id)
-        )
-        await service.audit.settle()
-    except AuditUnavailable:
-        logger.exception("the audit log is not available")
-        raise errors.dependency_timeout() from None
     except StoreUnavailable:
         logger.exception("the key store is not available")
+        raise errors.dependency_timeout() from None
+    # Secrets do not wait until the event is made.
+    asked = None if request is None else audit_events.shown(request)
+    answered = None if answer is None or audit_events.is_read_only(name) else audit_events.shown(answer)
+    await record(service, origin, name, asked, answered, resources, error)
+
+
+async def record(
+    service: KeyService,
+    origin: CallOrigin,
+    name: str,
+    asked: Mapping[str, Any] | None,
+    answered: Mapping[str, Any] | None,
+    resources: Sequence[tuple[str, str]],
+    error: KmsError | None,
+) -> None:
+    """Records a call whose parameters and answer are as ``audit_events.shown`` makes them.
+
+    Raises:
+        KmsError: DependencyTimeoutException; it can't be recorded, so it must not be answered.
+    """
+    audit = service.audit
+    if audit is None:
+        return
+    now, random = service.now(), service.random
+    audit.record(partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, random))
+    try:
+        await audit.settle()
+    except AuditUnavailable:
+        logger.exception("the audit log is not available")
         raise errors.dependency_timeout() from None
 
 

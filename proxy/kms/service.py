@@ -150,6 +150,11 @@ class KeyService:
         self._sealing = XAES256GCM(secret)
         self._token_key = hmac.new(secret, b"grant tokens", hashlib.sha256).digest()
 
+    def charge(self, origin: CallOrigin, operation: str, request: Mapping[str, Any]) -> None:
+        """Counts a call against the caller's quota. Raises KmsError (ThrottlingException)."""
+        if self.request_quotas is not None:
+            self.request_quotas.charge(origin.caller.account, origin.region, operation, request)
+
     def rehearsal(self) -> "KeyService":
         """This service for a dry run: it checks everything and writes nothing on the caller's behalf. What is due by
         time alone is settled all the same."""
@@ -323,6 +328,10 @@ class KeyService:
         Raises KmsError (AccessDeniedException)."""
         subject = Subject(origin, self._clock, action, key, context, key_id)
         return await authorization.authorize(self, subject, key, suits)
+
+    def allow_alike(self, origin: CallOrigin, key: KmsKey, action: str, same: frozenset[str]) -> bool:
+        """See ``authorization.allow_alike``."""
+        return authorization.allow_alike(Subject(origin, self._clock, action, key, NO_CONTEXT), key, same)
 
     def authorize_account(self, origin: CallOrigin, action: str, resource: str = "*") -> None:
         """Refuses what the caller's own policies do not allow, for actions on no key.

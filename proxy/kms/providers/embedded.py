@@ -1,48 +1,106 @@
 """The key service in this process as a KeyProvider."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
-from proxy.kms import blob, errors, states
-from proxy.kms.operation import guarded, perform
+from proxy.kms import audit_events, blob, errors, states
+from proxy.kms.errors import KmsError
+from proxy.kms.known_uses import KnownUses
+from proxy.kms.model import KmsKey
+from proxy.kms.operation import guarded, perform, record
 from proxy.kms.operations import cryptographic
+from proxy.kms.operations.cryptographic import Opened, Sealed
 from proxy.kms.provider import S3_OWNED_KEY, DataKey, EncryptionContext, KeyDescription, KeyProvider
-from proxy.kms.service import KeyService
+from proxy.kms.service import NO_REQUEST, KeyService
 
 T = TypeVar("T")
 
 _DATA_KEY_SIZE: Final = 32
+_GENERATE: Final = "GenerateDataKey"
+_DECRYPT: Final = "Decrypt"
 
 
 class EmbeddedKeyProvider(KeyProvider):
-    """Calls the same functions as the KMS endpoint does. It does not own the service: ``aclose`` leaves it open."""
+    """Calls the same functions as the KMS endpoint does. It does not own the service: ``aclose`` leaves it open.
+
+    A use of a key that is known to be allowed takes a shorter way: it is counted, done and recorded like any other, but
+    nothing is looked up and decided anew.
+    """
 
     def __init__(self, service: KeyService) -> None:
         self._service = service
+        self._known = KnownUses(service)
 
     async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
         plaintext = self._service.random(_DATA_KEY_SIZE)
+        known = self._known.find(origin, _GENERATE, key_id)
+        if known is not None:
+            asked = {"keyId": key_id, "keySpec": "AES_256", "encryptionContext": context}
+            key = known.key
+
+            def seal() -> bytes:
+                nonce = self._service.random(blob.NONCE_SIZE)
+                return blob.seal(known.cipher, key.blob_key, nonce, plaintext, context)
+
+            return DataKey(key.arn, await self._at_once(origin, _GENERATE, key_id, key, asked, seal), plaintext)
         request = {"KeyId": key_id, "KeySpec": "AES_256", "EncryptionContext": context}
-        arn, wrapped = await self._perform(
+        before = self._known.generation()
+        sealed = await self._perform(
             origin,
-            "GenerateDataKey",
+            _GENERATE,
             request,
-            lambda: self._wrap(origin, "GenerateDataKey", key_id, plaintext, context),
-            lambda made: {"KeyId": made[0]},
+            lambda: self._wrap(origin, _GENERATE, key_id, plaintext, context),
+            lambda made: {"KeyId": made.key.arn},
         )
-        return DataKey(arn, wrapped, plaintext)
+        self._known.remember(before, origin, _GENERATE, key_id, sealed.key, sealed.key.current)
+        return DataKey(sealed.key.arn, sealed.blob, plaintext)
 
     async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
+        header = wrapped[: blob.HEADER_SIZE]
+        known = self._known.find(origin, _DECRYPT, key_id, header)
+        if known is not None:
+            asked = {"keyId": key_id, "encryptionContext": context}
+            cipher = known.cipher
+            return await self._at_once(
+                origin, _DECRYPT, key_id, known.key, asked, lambda: blob.open_blob(cipher, blob.parse(wrapped), context)
+            )
         request = {"KeyId": key_id, "CiphertextBlob": wrapped, "EncryptionContext": context}
-        return await self._perform(
+        before = self._known.generation()
+        opened = await self._perform(
             origin,
-            "Decrypt",
+            _DECRYPT,
             request,
-            lambda: self._unwrap(origin, "Decrypt", key_id, wrapped, context),
+            lambda: self._unwrap(origin, _DECRYPT, key_id, wrapped, context),
             lambda _: {"KeyId": key_id},
         )
+        ordinal = blob.parse(wrapped).key.ordinal
+        self._known.remember(before, origin, _DECRYPT, key_id, opened.key, ordinal, header)
+        return opened.plaintext
+
+    async def _at_once(
+        self,
+        origin: CallOrigin,
+        name: str,
+        key_id: str,
+        key: KmsKey,
+        asked: Mapping[str, object],
+        work: Callable[[], bytes],
+    ) -> bytes:
+        """What ``perform`` does, for a use of a key that is known to be allowed."""
+        service = self._service
+        if key_id == S3_OWNED_KEY:
+            return work()
+        try:
+            service.charge(origin, name, NO_REQUEST)
+            result = work()
+        except KmsError as error:
+            await record(service, origin, name, asked, None, ((key.arn, audit_events.KEY),), error)
+            raise
+        service.note_usage(origin, key, name)
+        await record(service, origin, name, asked, None, ((key.arn, audit_events.KEY),), None)
+        return result
 
     async def re_encrypt(
         self,
@@ -54,8 +112,9 @@ class EmbeddedKeyProvider(KeyProvider):
         context: EncryptionContext,
     ) -> tuple[str, bytes]:
         async def run() -> tuple[str, bytes]:
-            plaintext = await self._unwrap(origin, "ReEncrypt", source_key_id, wrapped, source_context)
-            return await self._wrap(origin, "ReEncrypt", key_id, plaintext, context)
+            opened = await self._unwrap(origin, "ReEncrypt", source_key_id, wrapped, source_context)
+            sealed = await self._wrap(origin, "ReEncrypt", key_id, opened.plaintext, context)
+            return sealed.key.arn, sealed.blob
 
         request = {
             "CiphertextBlob": wrapped,
@@ -98,31 +157,26 @@ class EmbeddedKeyProvider(KeyProvider):
 
     async def _wrap(
         self, origin: CallOrigin, operation: str, key_id: str, plaintext: bytes, context: EncryptionContext
-    ) -> tuple[str, bytes]:
+    ) -> Sealed:
         if key_id == S3_OWNED_KEY:
             key = await self._service.owned_key(origin.region)
-            sealed = await cryptographic.seal(self._service, key, plaintext, context)
-        else:
-            action = "ReEncryptTo" if operation == "ReEncrypt" else None
-            sealed = await cryptographic.encrypt(
-                self._service, origin, operation, key_id, plaintext, context, action=action
-            )
-        return sealed.key.arn, sealed.blob
+            return await cryptographic.seal(self._service, key, plaintext, context)
+        action = "ReEncryptTo" if operation == "ReEncrypt" else None
+        return await cryptographic.encrypt(self._service, origin, operation, key_id, plaintext, context, action=action)
 
     async def _unwrap(
         self, origin: CallOrigin, operation: str, key_id: str, wrapped: bytes, context: EncryptionContext
-    ) -> bytes:
+    ) -> Opened:
         parsed = blob.parse(wrapped)
         if key_id == S3_OWNED_KEY and parsed.key.kind != blob.SERVICE_OWNED:
             raise errors.incorrect_key()
         if parsed.key.kind != blob.SERVICE_OWNED:
             action = "ReEncryptFrom" if operation == "ReEncrypt" else operation
-            opened = await cryptographic.decrypt(
+            return await cryptographic.decrypt(
                 self._service, origin, operation, wrapped, context, key_id=key_id, action=action
             )
-            return opened.plaintext
         key = await self._service.owned_key(origin.region)
         is_named = parsed.key.key_id == key.name.id and parsed.key.account == key.name.account
         if not is_named or key_id not in (S3_OWNED_KEY, key.arn):
             raise errors.incorrect_key()
-        return (await cryptographic.open_under(self._service, key, parsed, context)).plaintext
+        return await cryptographic.open_under(self._service, key, parsed, context)
