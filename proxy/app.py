@@ -68,6 +68,9 @@ STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
         drops_marker_bodies=True,
         deletes_filled_buckets=True,
         conditional_deletes=True,
+        conditional_copies=True,
+        copies_keep_parts=True,
+        copies_with_locks=False,
         metadata_limit=8192,
         # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
         unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),

@@ -27,6 +27,12 @@ class StoreProfile:
     """Deletes a bucket that still has objects, where AWS answers BucketNotEmpty."""
     conditional_deletes: bool = False
     """Honours If-Match on DELETE and ETag in DeleteObjects; elsewhere such a request is refused, lest it delete."""
+    conditional_copies: bool = False
+    """Honours If-Match and If-None-Match on CopyObject; elsewhere such a copy is made otherwise, lest it overwrite."""
+    copies_keep_parts: bool = False
+    """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
+    copies_with_locks: bool = True
+    """Gives a copy the object lock that the request asks for, and not that of its source."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     unfit_keys: re.Pattern[str] | None = None
@@ -55,6 +61,8 @@ class Settings:
     """Whether objects under SSE-S3 have the MD5 of their plaintext as ETag, as on AWS."""
     customer_keys: bool = True
     """Whether SSE-C is served at all."""
+    fresh_key_on_copy: bool = False
+    """Whether a copy is sealed anew under a data key of its own, rather than its source's wrapped anew."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
 from proxy.s3 import errors
 from proxy.s3.authorization import authorize, check_owner, refusal
+from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
@@ -85,22 +86,7 @@ class S3Service:
     async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
         if not target.bucket or operation.makes_bucket:
             return None
-        record = await self._gateway.buckets.get(target.bucket)
-        if record is None:
-            await self._refuse_unknown(target.bucket)
-        return record
-
-    async def _refuse_unknown(self, bucket: str) -> None:
-        """A bucket without a record does not exist, or has never been adopted; what it must not do is be served."""
-        answer = await self._gateway.upstream.send(Request("HEAD", Target(bucket).path))
-        await answer.aclose()
-        if answer.status == 404:
-            raise errors.no_such_bucket(bucket)
-        if answer.status in (200, 403):
-            raise errors.not_adopted(bucket)
-        if answer.status in (400, 405):
-            raise errors.invalid_bucket_name(bucket)
-        raise errors.service_unavailable()
+        return await bucket_on_record(self._gateway, target.bucket)
 
 
 def by_length(domains: Iterable[str]) -> tuple[str, ...]:

@@ -214,7 +214,6 @@ def test_slashes_lead_nowhere_else(endpoint: Endpoint, target: tuple[str, str], 
 
 OBJECT, BUCKET = "/{bucket}/{key}", "/{bucket}"
 UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]] = {
-    "CopyObject": ("PUT", OBJECT, [], {"x-amz-copy-source": "/{bucket}/{key}"}),
     "UploadPartCopy": (
         "PUT",
         OBJECT,
@@ -276,15 +275,6 @@ def test_a_sub_resource_is_never_taken_for_the_object_or_the_bucket(
     assert intact(endpoint, target)
     s3(endpoint).head_bucket(Bucket=own)
     assert keys_in(endpoint, own) == []
-
-
-def test_s3_mv_loses_nothing(endpoint: Endpoint, target: tuple[str, str]) -> None:
-    """It copies, then deletes: a copy that does nothing must not look like one."""
-    bucket, key = target
-    moved = endpoint.aws("s3", "mv", f"s3://{bucket}/{key}", f"s3://{bucket}/{key}-moved")
-    assert moved.returncode != 0
-    assert "NotImplemented" in moved.stderr.decode()
-    assert intact(endpoint, target)
 
 
 # Limits, and errors of every kind in the form of the service.

@@ -70,7 +70,7 @@ def test_headers_in_the_query(endpoint: Endpoint) -> None:
     with Wire(endpoint) as wire:
         refusals = {
             ("x-amz-acl", "public-read"): (400, "AccessControlListNotSupported"),
-            ("x-amz-copy-source", path): (501, "NotImplemented"),
+            ("x-amz-copy-source", path): (400, "InvalidRequest"),
             ("x-amz-server-side-encryption", "rot13"): (400, "InvalidArgument"),
             ("x-amz-object-lock-mode", "a\nb"): (400, "InvalidArgument"),
         }

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 from multidict import CIMultiDict
 
@@ -22,6 +23,7 @@ from proxy.stream import Buffer, read_all
 from tests.fakes import FakeClock, FakeRandom
 from tests.s3.fakes import ACCOUNT, make_call, store_error
 
+COPY_SOURCE = "x-amz-copy-source"
 PIECE = 50_000
 """How many bytes at a time the store gives a body out."""
 
@@ -42,6 +44,8 @@ class StoredObject:
 class ObjectStore:
     """Objects by path, uploads by id. ``sent`` is what was asked, bodies left out."""
 
+    keeps_parts: bool = False
+    """Whether CopyObject gives the copy of a multipart object the ETag of one."""
     objects: dict[str, StoredObject] = field(default_factory=dict)
     uploads: dict[str, tuple[dict[str, str], dict[int, StoredObject]]] = field(default_factory=dict)
     sent: list[Request] = field(default_factory=list)
@@ -56,6 +60,17 @@ class ObjectStore:
                 self.uploads[upload_id] = (kept(request), {})
                 document = {"Bucket": "b", "Key": "k", "UploadId": upload_id}
                 return Response(200, body=xml_codec.render("InitiateMultipartUploadResult", document))
+            case "DELETE", str(upload_id), _:
+                self.uploads.pop(upload_id)
+                return Response(204)
+            case "GET", _, "tagging":
+                pairs = parse_qsl(self.objects[path].headers.get("x-amz-tagging", ""), keep_blank_values=True)
+                rows = [{"Key": name, "Value": value} for name, value in pairs]
+                return Response(200, body=xml_codec.render("Tagging", {"TagSet": {"Tag": rows}}))
+            case "PUT", str(upload_id), _ if COPY_SOURCE in request.headers:
+                return self._copy_part(request, upload_id)
+            case "PUT", None, _ if COPY_SOURCE in request.headers:
+                return self._copy(path, request)
             case "PUT", str(upload_id), _:
                 part = StoredObject(body, {})
                 self.uploads[upload_id][1][int(request.parameter("partNumber") or "")] = part
@@ -76,6 +91,33 @@ class ObjectStore:
         self.objects[path] = StoredObject(body, kept(request))
         return Response(200, CIMultiDict({"ETag": self.objects[path].etag}))
 
+    def _source(self, request: Request) -> StoredObject | Response:
+        found = self.objects.get(decode_percent(request.headers[COPY_SOURCE]))
+        if found is None:
+            return store_error(404, "NoSuchKey")
+        if request.headers.get(f"{COPY_SOURCE}-if-match", found.etag) != found.etag:
+            return store_error(412, "PreconditionFailed")
+        return found
+
+    def _copy(self, path: str, request: Request) -> Response:
+        assert request.headers["x-amz-metadata-directive"] == "REPLACE"
+        assert request.headers["x-amz-tagging-directive"] == "REPLACE"
+        source = self._source(request)
+        if isinstance(source, Response):
+            return source
+        self.objects[path] = StoredObject(source.body, kept(request), source.etag if self.keeps_parts else "")
+        result = {"ETag": self.objects[path].etag.strip('"'), "LastModified": "2026-11-23T06:00:01.5Z"}
+        return Response(200, body=xml_codec.render("CopyObjectResult", result))
+
+    def _copy_part(self, request: Request, upload_id: str) -> Response:
+        source = self._source(request)
+        if isinstance(source, Response):
+            return source
+        start, _, end = request.headers[f"{COPY_SOURCE}-range"].removeprefix("bytes=").partition("-")
+        part = StoredObject(source.body[int(start) : int(end) + 1], {})
+        self.uploads[upload_id][1][int(request.parameter("partNumber") or "")] = part
+        return Response(200, body=xml_codec.render("CopyPartResult", {"ETag": part.etag}))
+
     def _complete(self, path: str, upload_id: str, body: bytes) -> Response:
         if upload_id not in self.uploads:
             return store_error(404, "NoSuchUpload")
@@ -92,7 +134,11 @@ class ObjectStore:
         found = self.objects.get(path)
         if found is None:
             return store_error(404, "NoSuchKey") if request.method == "GET" else Response(404)
-        headers = CIMultiDict({**found.headers, "ETag": found.etag, "Last-Modified": "Mon, 23 Nov 2026 06:00:00 GMT"})
+        count = len(parse_qsl(found.headers.get("x-amz-tagging", ""), keep_blank_values=True))
+        tags = {"x-amz-tagging-count": str(count)} if count else {}
+        headers = CIMultiDict(
+            {**found.headers, **tags, "ETag": found.etag, "Last-Modified": "Mon, 23 Nov 2026 06:00:00 GMT"}
+        )
         if request.headers.get("If-Match", found.etag) != found.etag:
             return store_error(412, "PreconditionFailed")
         if request.headers.get("If-None-Match") == found.etag:
@@ -127,7 +173,8 @@ def kept(request: Request) -> dict[str, str]:
     return {
         name: value
         for name, value in request.headers.items()
-        if name.lower().startswith("x-amz-meta-") or name in ("Content-Type", "Content-Encoding")
+        if name.lower().startswith("x-amz-meta-")
+        or name in ("Content-Type", "Content-Encoding", "Cache-Control", "x-amz-storage-class", "x-amz-tagging")
     }
 
 

@@ -30,6 +30,7 @@ from proxy.s3.operations.buckets import (
     list_buckets,
 )
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
+from proxy.s3.operations.copy_object import copy_object
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, DELETE_OBJECT_VERSION, delete_objects
 from proxy.s3.operations.forward import FORWARDED
 from proxy.s3.operations.get_object import get_object, get_object_version
@@ -71,6 +72,7 @@ OPERATIONS: Final = with_refusals(
         put_ownership_controls,
         *list_objects_operations(resolve),
         put_object,
+        copy_object,
         get_object,
         get_object_version,
         get_object_attributes,

@@ -1,0 +1,253 @@
+"""A copy whose data stays in the store: its key is wrapped anew, and the store copies what lies there.
+
+Sealed bytes know the object's id, and neither where it lies nor what wraps its key (FORMAT.md, "To re-wrap"). A
+multipart object is copied along its own parts where the store would else make another kind of object of it, one whose
+ETag tells nothing of parts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from multidict import CIMultiDict
+
+from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
+from proxy.aws.message import Headers, Request
+from proxy.aws.xml_codec import Node, XmlError
+from proxy.envelope.parts import PartsTable
+from proxy.envelope.ranges import part_stored_size
+from proxy.s3 import preconditions
+from proxy.s3.copy_source import COPY_SOURCE, LARGEST, RANGE, Source
+from proxy.s3.forwarding import content_md5, error_of, expect, parse_answer, render_query
+from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.object_records import drop_refused, drop_removed, version_id_of
+from proxy.s3.state import ObjectRecord
+from proxy.s3.store_reads import ObjectReplaced
+from proxy.s3.upstream import UpstreamError
+
+_PARTS_AT_ONCE: Final = 8
+_IF_MATCH: Final = f"{COPY_SOURCE}-if-match"
+_LOCK: Final = "x-amz-object-lock-"
+
+
+@dataclass(frozen=True)
+class StoreCopy:
+    """An object that the store has made of another one."""
+
+    upstream_etag: str
+    modified: str | None
+    """As the store gave it, ISO 8601; None if it did not."""
+    answer: Headers
+    """The head of its answer."""
+
+
+def can_copy(gateway: Gateway, source: Source, headers: Headers, conditions: Headers) -> bool:
+    """Whether the store makes by itself the object that is wanted: ``headers`` are those of the new object,
+    ``conditions`` the client's on what is there.
+
+    Some stores pass over conditions, or locks, and would say 200 for an object that is not what was asked for.
+    """
+    profile = gateway.settings.store
+    if _by_parts(gateway, source):
+        # A part has at least the size of its plaintext, so this is one that was sent whole in 5 GiB.
+        return max(map(part_stored_size, source.stored.sizes)) <= LARGEST
+    locked = any(name.lower().startswith(_LOCK) for name in (*headers, *source.headers))
+    return (
+        source.stored.stored_size <= LARGEST
+        and (profile.conditional_copies or not conditions)
+        and (profile.copies_with_locks or not locked)
+    )
+
+
+async def copy_on_record(
+    gateway: Gateway,
+    call: Call,
+    source: Source,
+    headers: CIMultiDict[str],
+    conditions: Headers,
+    table: PartsTable | None,
+    record: ObjectRecord | None,
+    records: Sequence[ObjectRecord],
+) -> tuple[StoreCopy, ObjectRecord | None]:
+    """Has the store make the call's target of the source, with ``record`` there before it can be seen.
+
+    ``headers`` are all that the new object has, envelope and tags too; ``records`` those that the key had.
+
+    Raises:
+        AwsError: the store's refusal.
+        ObjectReplaced: the source is another one by now.
+    """
+    previous = None
+    if record is not None:
+        previous = next((row for row in records if row.object_id == record.object_id), None)
+        await gateway.objects.put(record)
+    try:
+        copied = await _copy(gateway, call, source, headers, conditions, table)
+    except (AwsError, ObjectReplaced) as error:
+        if record is not None and previous is not None:
+            await gateway.objects.put(previous)
+        elif isinstance(error, ObjectReplaced):
+            await gateway.objects.forget([record] if record is not None else [])
+        else:
+            await drop_refused(gateway, record, error)
+        raise
+    if record is not None:
+        record = replace(record, upstream_etag=copied.upstream_etag, version_id=version_id_of(copied.answer))
+        await gateway.objects.put(record)
+    others = [row for row in records if record is None or row.object_id != record.object_id]
+    await drop_removed(gateway, others, copied.answer)
+    return copied, record
+
+
+async def _copy(
+    gateway: Gateway,
+    call: Call,
+    source: Source,
+    headers: CIMultiDict[str],
+    conditions: Headers,
+    table: PartsTable | None,
+) -> StoreCopy:
+    if table is not None and _by_parts(gateway, source):
+        return await _copy_parts(gateway, call, source, headers, conditions, table)
+    sent = CIMultiDict(headers)
+    sent.update(conditions)
+    sent.update(_source_headers(source))
+    sent["x-amz-metadata-directive"] = "REPLACE"
+    sent["x-amz-tagging-directive"] = "REPLACE"
+    answer = await gateway.upstream.send(Request("PUT", call.target.path, headers=sent))
+    try:
+        result = _result(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
+    except AwsError as error:
+        if error.status in (404, 412):
+            await _check_source(gateway, source)
+        raise await preconditions.write_error(gateway, call, error) from None
+    return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
+
+
+def _by_parts(gateway: Gateway, source: Source) -> bool:
+    stored = source.stored
+    return stored.multipart and (not gateway.settings.store.copies_keep_parts or stored.stored_size > LARGEST)
+
+
+def _source_headers(source: Source) -> dict[str, str]:
+    return {COPY_SOURCE: source.upstream_value, _IF_MATCH: source.stored.upstream_etag}
+
+
+async def _check_source(gateway: Gateway, source: Source) -> None:
+    """Raises ObjectReplaced unless the source is there still."""
+    stored = source.stored
+    answer = await gateway.upstream.send(Request("HEAD", source.call.target.path, stored.version))
+    await answer.aclose()
+    if answer.status != 200 or answer.headers.get("ETag") != stored.upstream_etag:
+        raise ObjectReplaced("the source of a copy was replaced meanwhile")
+
+
+async def _copy_parts(
+    gateway: Gateway,
+    call: Call,
+    source: Source,
+    headers: CIMultiDict[str],
+    conditions: Headers,
+    table: PartsTable,
+) -> StoreCopy:
+    target = call.target
+    answer = await gateway.upstream.send(Request("POST", target.path, "uploads", headers))
+    begun = parse_answer(await expect(answer, target, 200), "InitiateMultipartUploadResult")
+    upload_id = _text(begun, "UploadId")
+    if not upload_id:
+        raise UpstreamError("the store's answer names no upload")
+    try:
+        rows = await _all_parts(gateway, target, source, table, upload_id)
+        return await _complete(gateway, call, upload_id, rows, conditions)
+    except BaseException:
+        await _abort(gateway, target, upload_id)
+        raise
+
+
+async def _all_parts(
+    gateway: Gateway, target: Target, source: Source, table: PartsTable, upload_id: str
+) -> list[dict[str, object]]:
+    """The parts' numbers and ETags in the new upload."""
+    rows: list[dict[str, object]] = []
+    offset, count = 0, len(table.parts)
+    for start in range(0, count, _PARTS_AT_ONCE):
+        under_way = []
+        for part in table.parts[start : start + _PARTS_AT_ONCE]:
+            end = offset + part_stored_size(part.size)
+            under_way.append(_copy_part(gateway, target, source, upload_id, part.number, (offset, end - 1)))
+            offset = end
+        # All of them end before a failure is told: none may come after the upload has been given up.
+        outcomes = await asyncio.gather(*under_way, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            rows.append(outcome)
+    return rows
+
+
+async def _copy_part(
+    gateway: Gateway, target: Target, source: Source, upload_id: str, number: int, extent: tuple[int, int]
+) -> dict[str, object]:
+    headers = CIMultiDict(_source_headers(source))
+    headers[RANGE] = f"bytes={extent[0]}-{extent[1]}"
+    query = render_query([("partNumber", str(number)), ("uploadId", upload_id)])
+    answer = await gateway.upstream.send(Request("PUT", target.path, query, headers))
+    try:
+        result = _result(await expect(answer, target, 200), "CopyPartResult", target)
+    except AwsError as error:
+        if error.status == 412 or error.code in ("NoSuchKey", "NoSuchVersion"):
+            raise ObjectReplaced("the source of a copy was replaced meanwhile") from error
+        raise
+    return {"PartNumber": number, "ETag": _etag(result)}
+
+
+async def _complete(
+    gateway: Gateway, call: Call, upload_id: str, rows: Sequence[dict[str, object]], conditions: Headers
+) -> StoreCopy:
+    document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
+    headers = CIMultiDict(conditions)
+    headers["Content-Type"] = "application/xml"
+    headers["Content-MD5"] = content_md5(document)
+    query = render_query([("uploadId", upload_id)])
+    answer = await gateway.upstream.send(Request("POST", call.target.path, query, headers, document))
+    try:
+        result = _result(await expect(answer, call.target, 200), "CompleteMultipartUploadResult", call.target)
+    except AwsError as error:
+        raise await preconditions.write_error(gateway, call, error) from None
+    return StoreCopy(_etag(result), None, answer.headers)
+
+
+async def _abort(gateway: Gateway, target: Target, upload_id: str) -> None:
+    """Gives up an upload; what can't be given up now costs room in the store and is never seen."""
+    try:
+        query = render_query([("uploadId", upload_id)])
+        answer = await gateway.upstream.send(Request("DELETE", target.path, query))
+        await answer.aclose()
+    except UpstreamError:
+        pass
+
+
+def _result(body: bytes, root: str, target: Target) -> Node:
+    """The content of the store's answer to a copy.
+
+    Raises:
+        AwsError: the document tells an error: a 200 may have been sent before the store knew of it.
+    """
+    try:
+        return xml_codec.parse(body.lstrip(), root)
+    except XmlError:
+        raise error_of(500, body.lstrip(), target) from None
+
+
+def _etag(result: Node) -> str:
+    etag = (_text(result, "ETag") or "").strip('"')
+    if not etag:
+        raise UpstreamError("the store tells no ETag")
+    return f'"{etag}"'
+
+
+def _text(result: Node, name: str) -> str | None:
+    found = result.get(name)
+    return found if isinstance(found, str) else None

@@ -1,0 +1,246 @@
+"""Copies within a store, between buckets, encryption settings and versions: what is copied, byte for byte, and what the
+copy says of itself."""
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.samples import MIB, body, kms, new_bucket, new_key, new_kms_key, refused, s3, shared_bucket, upload
+from tests.e2e.stores import Endpoint
+
+KMS = {"ServerSideEncryption": "aws:kms"}
+KEYS = ("plain", "with space", "a+b", "100%", "%2B", "ü/✓/日本", "a&b=c;d?e#f", "it's (one)!*")
+"""Ends of keys: each says something else where it is encoded once too often or not often enough."""
+
+
+def settings_of(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
+    """Ways to encrypt an object, by name."""
+    return {
+        "SSE-S3": {"ServerSideEncryption": "AES256"},
+        "aws/s3": KMS,
+        "key": {**KMS, "SSEKMSKeyId": new_kms_key(endpoint), "SSEKMSEncryptionContext": "eyJhIjoiYiJ9"},
+        "bucket key": {**KMS, "SSEKMSKeyId": new_kms_key(endpoint), "BucketKeyEnabled": True},
+    }
+
+
+def seen(endpoint: Endpoint, bucket: str, key: str) -> dict[str, Any]:
+    """An object as GET has it, after HEAD and the listing were found to say the same."""
+    client = s3(endpoint)
+    got = client.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    data = got["Body"].read()
+    head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    (listed,) = client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["Contents"]
+    assert got["ContentLength"] == head["ContentLength"] == listed["Size"] == len(data)
+    assert got["ETag"] == head["ETag"] == listed["ETag"]
+    assert listed["Key"] == key
+    sums = {name: value for name, value in got.items() if name.startswith("Checksum")}
+    assert sums == {name: value for name, value in head.items() if name.startswith("Checksum")}
+    return {**got, "data": data, "sums": sums}
+
+
+def test_between_all_settings(endpoint: Endpoint) -> None:
+    client, target = s3(endpoint), new_bucket(endpoint)
+    source = shared_bucket(endpoint)
+    ways = settings_of(endpoint)
+    for number, (name, sse) in enumerate(ways.items()):
+        data = body((0, 70_000, MIB, MIB + 1)[number], number)
+        key = new_key(KEYS[number])
+        metadata = {"Metadata": {"who": "me"}, "ContentType": "text/x", "Tagging": "t=1&u=a%20b"}
+        client.put_object(Bucket=source, Key=key, Body=data, **metadata, **sse)
+        for other, asked in ways.items():
+            where = {"Bucket": target, "Key": f"{key} {other}"}
+            made = client.copy_object(**where, CopySource={"Bucket": source, "Key": key}, **asked)
+            got = seen(endpoint, bucket=where["Bucket"], key=where["Key"])
+            assert got["data"] == data, (name, other)
+            assert (got["Metadata"], got["ContentType"], got["TagCount"]) == ({"who": "me"}, "text/x", 2)
+            assert got["ETag"] == made["CopyObjectResult"]["ETag"]
+            for field in ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"):
+                assert got.get(field) == made.get(field)
+                assert field not in asked or got[field] == asked[field]
+            told = {name: value for name, value in made["CopyObjectResult"].items() if name.startswith("Checksum")}
+            assert told == got["sums"]
+            assert made.get("SSEKMSEncryptionContext") == asked.get("SSEKMSEncryptionContext")
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_keys_of_every_kind(endpoint: Endpoint, name: str) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key(name)
+    client.put_object(Bucket=bucket, Key=key, Body=name.encode(), **KMS)
+    client.copy_object(Bucket=bucket, Key=f"{key}/copy", CopySource={"Bucket": bucket, "Key": key})
+    assert seen(endpoint, bucket, f"{key}/copy")["data"] == name.encode()
+
+
+def test_a_multipart_object_keeps_its_parts(endpoint: Endpoint) -> None:
+    client, source, target = s3(endpoint), shared_bucket(endpoint), new_bucket(endpoint, "aws:kms")
+    key = new_key()
+    parts = {2: body(5 * MIB + 7, 1), 3: body(6 * MIB, 2), 9: b"the end"}
+    upload(endpoint, source, key, parts, Metadata={"a": "b"})
+    data = b"".join(parts.values())
+    made = client.copy_object(Bucket=target, Key=key, CopySource={"Bucket": source, "Key": key})
+    assert made["CopyObjectResult"]["ETag"].endswith('-3"')
+    got = seen(endpoint, target, key)
+    assert (got["data"], got["Metadata"], got["ServerSideEncryption"]) == (data, {"a": "b"}, "aws:kms")
+    for number, part in enumerate(parts.values(), 1):
+        answer = client.get_object(Bucket=target, Key=key, PartNumber=number)
+        assert (answer["Body"].read(), answer["PartsCount"]) == (part, 3)
+    for first, last in ((0, 9), (5 * MIB, 5 * MIB + 20), (len(data) - 9, len(data) - 1)):
+        ranged = client.get_object(Bucket=target, Key=key, Range=f"bytes={first}-{last}")
+        assert ranged["Body"].read() == data[first : last + 1]
+    # In place, too.
+    change: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {"c": "d"}, "ServerSideEncryption": "AES256"}
+    client.copy_object(Bucket=target, Key=key, CopySource={"Bucket": target, "Key": key}, **change)
+    again = seen(endpoint, target, key)
+    assert (again["data"], again["Metadata"], again["ServerSideEncryption"]) == (data, {"c": "d"}, "AES256")
+    assert client.get_object(Bucket=target, Key=key, PartNumber=3)["Body"].read() == b"the end"
+
+
+def test_conditions_on_both_sides(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    etag = client.put_object(Bucket=bucket, Key=key, Body=b"one", **KMS)["ETag"]
+    source, to = {"Bucket": bucket, "Key": key}, {"Bucket": bucket, "Key": f"{key}-copy"}
+    with refused(412, "PreconditionFailed"):
+        client.copy_object(**to, CopySource=source, CopySourceIfMatch='"1"')
+    with refused(412, "PreconditionFailed"):
+        client.copy_object(**to, CopySource=source, CopySourceIfNoneMatch=etag)
+    with refused(404, "NoSuchKey"):
+        client.copy_object(**to, CopySource=source, IfMatch=etag)
+    made = client.copy_object(**to, CopySource=source, CopySourceIfMatch=etag, IfNoneMatch="*", **KMS)
+    with refused(412, "PreconditionFailed"):
+        client.copy_object(**to, CopySource=source, IfNoneMatch="*")
+    with refused(412, "PreconditionFailed"):
+        client.copy_object(**to, CopySource=source, IfMatch='"1"', **KMS)
+    client.copy_object(**to, CopySource=source, IfMatch=made["CopyObjectResult"]["ETag"], **KMS)
+    assert seen(endpoint, bucket, f"{key}-copy")["data"] == b"one"
+
+
+def test_sources_that_are_not_there(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    client.put_object(Bucket=bucket, Key=key, Body=b"as it was")
+    for source, status, code in (
+        (f"{bucket}/{new_key()}", 404, "NoSuchKey"),
+        (f"none-{uuid.uuid4().hex}/k", 404, "NoSuchBucket"),
+        (f"{bucket}/{key}?versionId=00000000-0000-0000-0000-000000000000", 404, "NoSuchVersion"),
+        ("arn:aws:s3:eu-west-1:111122223333:accesspoint/a/object/k", 400, "InvalidArgument"),
+        (f"{bucket}/{key}", 400, "InvalidRequest"),
+    ):
+        with refused(status, code):
+            client.copy_object(Bucket=bucket, Key=key, CopySource=source)
+    assert seen(endpoint, bucket, key)["data"] == b"as it was"
+
+
+def test_versions_as_sources(endpoint: Endpoint) -> None:
+    client, bucket = s3(endpoint), new_bucket(endpoint)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    where = {"Bucket": bucket, "Key": "v"}
+    first = client.put_object(**where, Body=b"one", **KMS)["VersionId"]
+    upload(endpoint, bucket, "v", {1: body(5 * MIB), 2: b"two"})
+    second = client.head_object(**where)["VersionId"]
+    made = client.copy_object(**where, CopySource={**where, "VersionId": first})
+    assert made["CopySourceVersionId"] == first
+    assert seen(endpoint, bucket, "v")["data"] == b"one"
+    client.copy_object(**where, CopySource={**where, "VersionId": second})
+    client.copy_object(**where, CopySource=where, MetadataDirective="REPLACE", Metadata={"a": "b"})
+    assert seen(endpoint, bucket, "v")["data"] == body(5 * MIB) + b"two"
+    client.delete_object(**where, VersionId=client.head_object(**where)["VersionId"])
+    assert seen(endpoint, bucket, "v")["data"] == body(5 * MIB) + b"two"
+    assert client.get_object(**where, VersionId=second, PartNumber=2)["Body"].read() == b"two"
+    marker = client.delete_object(**where)["VersionId"]
+    with refused(404, "NoSuchKey"):
+        client.copy_object(Bucket=bucket, Key="w", CopySource=where)
+    with pytest.raises(ClientError) as error:
+        client.copy_object(Bucket=bucket, Key="w", CopySource={**where, "VersionId": marker})
+    # SeaweedFS does not tell a delete marker from a version that is not there.
+    assert error.value.response["Error"]["Code"] in ("InvalidRequest", "NoSuchVersion")
+
+
+def test_a_customers_key_over_tls(tls_endpoint: Endpoint) -> None:
+    client, bucket, key = s3(tls_endpoint), new_bucket(tls_endpoint), new_key()
+    own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    data = body(MIB + 1)
+    client.put_object(Bucket=bucket, Key=key, Body=data, **own)
+    source = {"Bucket": bucket, "Key": key}
+    read = {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": "k" * 32}
+    with refused(400, "InvalidRequest"):
+        client.copy_object(Bucket=bucket, Key="c", CopySource=source)
+    with refused(403, "AccessDenied"):
+        client.copy_object(Bucket=bucket, Key="c", CopySource=source, **{**read, "CopySourceSSECustomerKey": "w" * 32})
+    client.copy_object(Bucket=bucket, Key="c", CopySource=source, **read, **KMS)
+    assert seen(tls_endpoint, bucket, "c")["data"] == data
+    other = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "o" * 32}
+    client.copy_object(Bucket=bucket, Key="d", CopySource=source, **read, **other)
+    assert client.get_object(Bucket=bucket, Key="d", **other)["Body"].read() == data
+    with refused(403, "AccessDenied"):
+        client.get_object(Bucket=bucket, Key="d", **own)
+
+
+def test_a_source_under_a_disabled_key_is_not_copied(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    key_id = new_kms_key(endpoint)
+    client.put_object(Bucket=bucket, Key=key, Body=b"x", **KMS, SSEKMSKeyId=key_id)
+    source = {"Bucket": bucket, "Key": key}
+    client.copy_object(Bucket=bucket, Key=f"{key}-copy", CopySource=source)
+    kms(endpoint).disable_key(KeyId=key_id)
+    with refused(400, "KMS.DisabledException"):
+        client.copy_object(Bucket=bucket, Key=f"{key}-second", CopySource=source)
+    with refused(400, "KMS.DisabledException"):
+        client.copy_object(
+            Bucket=bucket, Key=f"{key}-copy", CopySource=f"{bucket}/{key}-copy", **KMS, SSEKMSKeyId=key_id
+        )
+    assert seen(endpoint, bucket, f"{key}-copy")["data"] == b"x"
+
+
+def test_the_command_line_copies_moves_and_syncs(endpoint: Endpoint) -> None:
+    client, source, target = s3(endpoint), new_bucket(endpoint), new_bucket(endpoint, "aws:kms")
+    bodies = {f"dir/{name}": name.encode() * 1000 for name in KEYS}
+    for key, data in bodies.items():
+        client.put_object(Bucket=source, Key=key, Body=data, Metadata={"a": "b"})
+    for arguments in (
+        ("cp", f"s3://{source}/dir/with space", f"s3://{target}/copied"),
+        ("mv", f"s3://{target}/copied", f"s3://{target}/moved"),
+        ("sync", f"s3://{source}", f"s3://{target}"),
+    ):
+        done = endpoint.aws("s3", *arguments)
+        assert done.returncode == 0, done.stderr
+    assert seen(endpoint, target, "moved")["data"] == bodies["dir/with space"]
+    keys = {item["Key"] for item in client.list_objects_v2(Bucket=target)["Contents"]}
+    assert keys == {*bodies, "moved"}
+    for key, data in bodies.items():
+        got = client.get_object(Bucket=target, Key=key)
+        assert (got["Body"].read(), got["Metadata"]) == (data, {"a": "b"})
+
+
+def test_a_source_and_a_target_that_are_written_meanwhile(endpoint: Endpoint) -> None:
+    """Whatever is read afterwards is one of the objects that were written, whole."""
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    bodies = [body(size, size) for size in (10, 200_000, MIB + 1)]
+    ways = list(settings_of(endpoint).values())
+    client.put_object(Bucket=bucket, Key=key, Body=bodies[0])
+    done = threading.Event()
+
+    def write(target: str) -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            client.put_object(Bucket=bucket, Key=target, Body=bodies[number % 3], **ways[number % 4])
+
+    def copies(number: int) -> None:
+        for step in range(6):
+            to = f"{key}-{number}" if step % 2 else f"{key}-shared"
+            client.copy_object(Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key}, **ways[step % 4])
+            assert client.get_object(Bucket=bucket, Key=to)["Body"].read() in bodies
+
+    with ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(write, target) for target in (key, f"{key}-shared")]
+        try:
+            for outcome in [pool.submit(copies, number) for number in range(4)]:
+                outcome.result()
+        finally:
+            done.set()
+        for writer in writers:
+            writer.result()
+    for to in (f"{key}-shared", *(f"{key}-{number}" for number in range(4))):
+        assert seen(endpoint, bucket, to)["data"] in bodies
