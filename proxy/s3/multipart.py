@@ -14,7 +14,7 @@ from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.data_keys import data_key_of
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_upload
 from proxy.s3.forwarding import render_query
-from proxy.s3.gateway import Call, Gateway
+from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.state import UploadRecord
 
 MAX_PART_NUMBER: Final = 10_000
@@ -43,9 +43,14 @@ async def find_upload(gateway: Gateway, call: Call) -> UploadRecord:
         AwsError: NoSuchUpload, also for an upload of another key.
     """
     upload = await gateway.uploads.get(upload_id(call))
-    if upload is None or (upload.bucket, upload.key) != (call.target.bucket, call.target.key):
+    if upload is None or not is_of(upload, call.target):
         raise no_such_upload(upload_id(call))
     return upload
+
+
+def is_of(upload: UploadRecord, target: Target) -> bool:
+    """Whether it is an upload of this key."""
+    return (upload.bucket, upload.key) == (target.bucket, target.key)
 
 
 def header_of(upload: UploadRecord) -> Header:

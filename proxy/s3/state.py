@@ -150,6 +150,14 @@ class UploadRegistry(Protocol):
 
     async def get(self, upload_id: str) -> UploadRecord | None: ...
 
+    async def under_way(
+        self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
+    ) -> list[UploadRecord]:
+        """The bucket's first ``limit`` uploads of keys that start with ``prefix``: by key (as UTF-8 bytes), and those
+        of one key by the time they were begun. They come after all those of ``after_key`` or, with ``after_upload``,
+        after that one of its uploads; if it is not on record, all of that key's come."""
+        ...
+
     async def add_part(self, part: PartRecord) -> None: ...
 
     async def parts(self, upload_id: str) -> list[PartRecord]:

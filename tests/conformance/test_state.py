@@ -106,6 +106,26 @@ async def test_every_attempt_at_a_part_is_kept_in_order(state: State) -> None:
     await state.uploads.remove(UPLOAD.upload_id)
 
 
+async def test_uploads_under_way_in_pages(state: State) -> None:
+    def upload(key: str, number: int, *, bucket: str = "one", later: int = 0) -> UploadRecord:
+        return replace(UPLOAD, bucket=bucket, key=key, upload_id=f"u{number}", created=NOW + timedelta(seconds=later))
+
+    # By key in the order of UTF-8 bytes, and of one key in the order in which they were begun.
+    ordered = [upload("a", 9), upload("a", 3, later=1), upload("a/\udcff", 4), upload("b", 5), upload("\uffff", 1)]
+    ordered.append(upload("\U0001f600", 2))
+    for each in (*reversed(ordered), upload("a", 7, bucket="two")):
+        await state.uploads.create(each)
+    assert await state.uploads.under_way("one", "", limit=10) == ordered
+    assert await state.uploads.under_way("one", "", limit=2) == ordered[:2]
+    assert await state.uploads.under_way("one", "a", limit=10) == ordered[:3]
+    assert await state.uploads.under_way("one", "", after_key="a", limit=10) == ordered[2:]
+    assert await state.uploads.under_way("one", "", after_key="a", after_upload="u9", limit=2) == ordered[1:3]
+    assert await state.uploads.under_way("one", "", after_key="a", after_upload="u3", limit=10) == ordered[2:]
+    assert await state.uploads.under_way("one", "", after_key="a", after_upload="gone", limit=10) == ordered
+    assert await state.uploads.under_way("one", "b", after_key="a/", limit=10) == ordered[3:4]
+    assert await state.uploads.under_way("none", "", limit=10) == []
+
+
 async def test_parallel_parts_are_all_there(state: State) -> None:
     await asyncio.gather(*(state.uploads.add_part(replace(PART, number=number)) for number in range(1, 101)))
     assert [part.number for part in await state.uploads.parts(PART.upload_id)] == list(range(1, 101))

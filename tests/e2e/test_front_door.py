@@ -222,7 +222,6 @@ UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]]
     ),
     "PostObject": ("POST", BUCKET, [], {"Content-Type": "multipart/form-data; boundary=x"}),
     "ListObjectVersions": ("GET", BUCKET, [("versions", "")], {}),
-    "ListMultipartUploads": ("GET", BUCKET, [("uploads", "")], {}),
     "RestoreObject": ("POST", OBJECT, [("restore", "")], {}),
     "SelectObjectContent": ("POST", OBJECT, [("select", ""), ("select-type", "2")], {}),
     "GetBucketPolicy": ("GET", BUCKET, [("policy", "")], {}),

@@ -75,6 +75,15 @@ class ObjectStore:
                 part = StoredObject(body, {})
                 self.uploads[upload_id][1][int(request.parameter("partNumber") or "")] = part
                 return Response(200, CIMultiDict({"ETag": part.etag}))
+            case "GET", str(upload_id), _:
+                if upload_id not in self.uploads:
+                    return store_error(404, "NoSuchUpload")
+                document = {"StorageClass": "STANDARD_IA"}
+                return Response(200, body=xml_codec.render("ListPartsResult", document))
+            case "DELETE", str(upload_id), _:
+                if self.uploads.pop(upload_id, None) is None:
+                    return store_error(404, "NoSuchUpload")
+                return Response(204)
             case "POST", str(upload_id), _:
                 return self._complete(path, upload_id, body)
             case "PUT", None, _:

@@ -1,5 +1,7 @@
 """CreateMultipartUpload and AbortMultipartUpload."""
 
+from contextlib import suppress
+
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
@@ -9,9 +11,9 @@ from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.s3 import multipart, sse
 from proxy.s3.data_keys import new_data_key
-from proxy.s3.errors import invalid_request
-from proxy.s3.forwarding import expect, parse_answer
-from proxy.s3.gateway import Call, Gateway
+from proxy.s3.errors import invalid_request, no_such_upload
+from proxy.s3.forwarding import error_of, expect, parse_answer, read_answer, render_query
+from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope, to_store
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import UploadRecord
@@ -48,7 +50,13 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
         checksum_type,
         gateway.clock(),
     )
-    await gateway.uploads.create(upload)
+    try:
+        await gateway.uploads.create(upload)
+    except BaseException:
+        # Nobody will know of it: what the store has begun would lie there for ever.
+        with suppress(UpstreamError):
+            await (await gateway.upstream.send(_abortion(upload))).aclose()
+        raise
     found = CIMultiDict(sse.response_headers(header, choice.customer_key, with_context=True))
     found["Content-Type"] = "application/xml"
     if algorithm is not None and checksum_type is not None:
@@ -67,14 +75,40 @@ def _upload_id(document: bytes) -> str:
 
 @operation("AbortMultipartUpload", "DELETE", Level.OBJECT, "s3:AbortMultipartUpload", query=["uploadId"])
 async def abort_multipart_upload(gateway: Gateway, call: Call) -> Response:
-    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
-    upload = await multipart.find_upload(gateway, call)
+    """An upload that is not on record, because the record was lost, is ended, too.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+    """
+    upload_id = multipart.upload_id(call)
+    upload = await gateway.uploads.get(upload_id)
+    if upload is None:
+        await _require_in_store(gateway, call, upload_id)
+    elif not multipart.is_of(upload, call.target):
+        raise no_such_upload(upload_id)
     answer = await gateway.upstream.send(Request("DELETE", call.target.path, multipart.upload_query(call)))
     try:
         await expect(answer, call.target, 204, 200)
     except AwsError as error:
         if error.code == "NoSuchUpload":
-            await gateway.uploads.remove(upload.upload_id)
+            await gateway.uploads.remove(upload_id)
         raise
-    await gateway.uploads.remove(upload.upload_id)
+    await gateway.uploads.remove(upload_id)
     return Response(204)
+
+
+async def _require_in_store(gateway: Gateway, call: Call, upload_id: str) -> None:
+    """Refuses an upload that is nowhere. Stores say that they have ended it."""
+    if not upload_id:
+        raise no_such_upload(upload_id)
+    query = render_query([("max-parts", "1"), ("uploadId", upload_id)])
+    answer = await gateway.upstream.send(Request("GET", call.target.path, query))
+    body = await read_answer(answer)
+    if answer.status == 404:
+        raise no_such_upload(upload_id)
+    if answer.status != 200:
+        raise error_of(answer.status, body, call.target)
+
+
+def _abortion(upload: UploadRecord) -> Request:
+    query = render_query([("uploadId", upload.upload_id)])
+    return Request("DELETE", Target(upload.bucket, upload.key).path, query)

@@ -36,6 +36,7 @@ from proxy.s3.operations.forward import FORWARDED
 from proxy.s3.operations.get_object import get_object, get_object_version
 from proxy.s3.operations.get_object_attributes import get_object_attributes, get_object_version_attributes
 from proxy.s3.operations.head_object import head_object, head_object_version
+from proxy.s3.operations.list_multipart_uploads import list_multipart_uploads
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
@@ -85,6 +86,7 @@ OPERATIONS: Final = with_refusals(
         create_multipart_upload,
         upload_part,
         list_parts,
+        list_multipart_uploads,
         complete_multipart_upload,
         abort_multipart_upload,
         *FORWARDED,

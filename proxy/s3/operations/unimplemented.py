@@ -71,7 +71,6 @@ UNIMPLEMENTED: Final = (
     _object("DeleteObjectAnnotation", "DELETE", "annotation"),
     _bucket("PostObject", "POST"),
     _bucket("ListObjectVersions", "GET", "versions"),
-    _bucket("ListMultipartUploads", "GET", "uploads"),
     _bucket("CreateSession", "GET", "session"),
     _bucket("GetBucketAbac", "GET", "abac"),
     _bucket("PutBucketAbac", "PUT", "abac"),

@@ -55,6 +55,15 @@ class MemoryUploads:
     async def get(self, upload_id: str) -> UploadRecord | None:
         return self._uploads.get(upload_id)
 
+    async def under_way(
+        self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
+    ) -> list[UploadRecord]:
+        rows = [row for row in self._uploads.values() if row.bucket == bucket and row.key.startswith(prefix)]
+        known = self._uploads.get(after_upload or "")
+        after = _place(known) if known and known.key == after_key else (_encode(after_key),)
+        found = sorted((row for row in rows if _place(row) > after), key=_place)
+        return [row for row in found if row.key != after_key or after_upload is not None][:limit]
+
     async def add_part(self, part: PartRecord) -> None:
         self._parts.setdefault(part.upload_id, []).append(part)
 
@@ -86,3 +95,11 @@ class MemoryObjects:
 
     async def forget_bucket(self, bucket: str) -> None:
         self._buckets.pop(bucket, None)
+
+
+def _place(upload: UploadRecord) -> tuple[object, ...]:
+    return _encode(upload.key), upload.created, upload.upload_id
+
+
+def _encode(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")

@@ -187,12 +187,17 @@ class SqliteUploads:
     async def get(self, upload_id: str) -> UploadRecord | None:
         query = f"SELECT {_UPLOAD} FROM uploads WHERE upload_id = ?"
         rows = _read(self._reader, query, (upload_id,))
-        if not rows:
-            return None
-        _, bucket, key, account, metadata, algorithm, kind, created = rows[0]
-        return UploadRecord(
-            upload_id, bucket, _decode(key), account, json.loads(metadata), algorithm, kind, _moment(created)
-        )
+        return _upload(rows[0]) if rows else None
+
+    async def under_way(
+        self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
+    ) -> list[UploadRecord]:
+        start, key = _encode(prefix), _encode(after_key)
+        query = f"""SELECT {_UPLOAD} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ? AND (key > ? OR (key = ?
+            AND ? IS NOT NULL AND (created, upload_id) > (coalesce((SELECT created FROM uploads WHERE upload_id = ?
+            AND key = ?), -1), ?))) ORDER BY key, created, upload_id LIMIT ?"""
+        values = (bucket, len(start), start, key, key, after_upload, after_upload, key, after_upload, limit)
+        return [_upload(row) for row in _read(self._reader, query, values)]
 
     async def add_part(self, part: PartRecord) -> None:
         row = (
@@ -387,6 +392,13 @@ def _access_block_bits(block: PublicAccessBlock | None) -> int | None:
         block.restrict_public_buckets,
     )
     return sum(1 << position for position, flag in enumerate(flags) if flag)
+
+
+def _upload(row: Sequence[Any]) -> UploadRecord:
+    upload_id, bucket, key, account, metadata, algorithm, kind, created = row
+    return UploadRecord(
+        upload_id, bucket, _decode(key), account, json.loads(metadata), algorithm, kind, _moment(created)
+    )
 
 
 def _part(row: Sequence[Any]) -> PartRecord:
