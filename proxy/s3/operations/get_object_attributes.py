@@ -13,8 +13,9 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import sse
+from proxy.s3 import customer_keys, sse
 from proxy.s3.authorization import authorize
+from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_version
 from proxy.s3.forwarding import passed, store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
@@ -39,7 +40,8 @@ def _operation(action: str, *query: str) -> Operation:
         authorize(call, f"{action}Attributes", call.target, gateway.clock)
         sse.refuse_on_read(call.request.headers)
         wanted = _wanted(call)
-        return await of_one_object(lambda: _answer(gateway, call, wanted))
+        customer_key = customer_keys.parse(call.request, gateway.settings)
+        return await of_one_object(lambda: _answer(gateway, call, wanted, customer_key))
 
     return get_object_attributes
 
@@ -65,7 +67,7 @@ def _wanted(call: Call) -> list[str]:
     return names
 
 
-async def _answer(gateway: Gateway, call: Call, wanted: list[str]) -> Response:
+async def _answer(gateway: Gateway, call: Call, wanted: list[str], customer_key: CustomerKey | None) -> Response:
     limit = min(_number(call, "x-amz-max-parts", _MOST_PARTS), _MOST_PARTS)
     marker = _number(call, "x-amz-part-number-marker", 0)
     records = await records_of(gateway, call.target)
@@ -74,7 +76,8 @@ async def _answer(gateway: Gateway, call: Call, wanted: list[str]) -> Response:
     if answer.status != 200:
         raise await _refusal(answer, call)
     stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)
-    found = await _attributes(gateway, call, stored, limit, marker)
+    customer_keys.check_presence(stored.header, customer_key)
+    found = await _attributes(gateway, call, stored, customer_key, limit, marker)
     found["StorageClass"] = answer.headers.get("x-amz-storage-class", "STANDARD")
     headers = passed(answer.headers, ("Last-Modified", "x-amz-version-id"))
     headers["Content-Type"] = "application/xml"
@@ -92,14 +95,16 @@ async def _refusal(answer: Response, call: Call) -> AwsError:
     return await store_error(answer, call)
 
 
-async def _attributes(gateway: Gateway, call: Call, stored: StoredObject, limit: int, marker: int) -> dict[str, Any]:
+async def _attributes(
+    gateway: Gateway, call: Call, stored: StoredObject, customer_key: CustomerKey | None, limit: int, marker: int
+) -> dict[str, Any]:
     """All that can be told of an object, by name. AWS, too, wants kms:Decrypt whatever is asked for."""
     found: dict[str, Any] = {"ETag": stored.etag.strip('"'), "ObjectSize": stored.size}
     if stored.header is None:
         if stored.is_plain_multipart:
             found["ObjectParts"] = {"PartsCount": stored.upstream_etag.strip('"').rpartition("-")[2]}
         return found
-    unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header)
+    unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header, customer_key)
     if table is not None:
         found["ObjectParts"] = _object_parts(table, limit, marker)
     found["Checksum"] = await _checksum(gateway, call, stored, unlocked, table)

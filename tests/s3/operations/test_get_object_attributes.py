@@ -14,6 +14,7 @@ from proxy.s3.operations.get_object_attributes import get_object_attributes, get
 from proxy.s3.operations.put_object import put_object
 from tests.s3.fakes import caller
 from tests.s3.object_store import StoredObject, World, make_world
+from tests.s3.operations.test_customer_keys import MINE, OTHER, secure_world
 from tests.s3.operations.test_multipart import KMS, PARTS, WHOLE, uploaded
 from tests.s3.operations.test_part_numbers import with_checksums
 
@@ -170,3 +171,16 @@ async def test_a_delete_marker() -> None:
     with pytest.raises(AwsError, match="MethodNotAllowed") as error:
         await world.do(get_object_version_attributes, "attributes&versionId=m", x_amz_object_attributes="ETag")
     assert dict(error.value.headers) == {**marker, "Allow": "DELETE"}
+
+
+async def test_an_object_under_a_customers_key() -> None:
+    world = await secure_world()
+    await world.do(put_object, body=b"body", **MINE)
+    headers = {"x_amz_object_attributes": "ObjectSize", **MINE}
+    answer = await world.do(get_object_attributes, "attributes", **headers)
+    assert isinstance(answer.body, bytes)
+    assert xml_codec.parse(answer.body, "GetObjectAttributesResponse") == {"ObjectSize": "4"}
+    with pytest.raises(AwsError, match="The object was stored using a form of Server Side Encryption"):
+        await world.do(get_object_attributes, "attributes", x_amz_object_attributes="ObjectSize")
+    with pytest.raises(AwsError, match="AccessDenied"):
+        await world.do(get_object_attributes, "attributes", **{**headers, **OTHER})
