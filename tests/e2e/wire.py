@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from tests.e2e.stores import REGION, Endpoint
+from tests.e2e.stores import REGION, Endpoint, Store
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -155,11 +155,23 @@ class Wire:
 
     def __init__(self, endpoint: Endpoint, user: str = "admin", region: str = REGION) -> None:
         own = endpoint.environment(user)
-        self.signer = Signer(own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"], region)
-        self.host = f"127.0.0.1:{endpoint.port}"
-        self.port = endpoint.port
+        signer = Signer(own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"], region)
+        self._begin(signer, endpoint.port, endpoint.ca_bundle)
+
+    @classmethod
+    def to_store(cls, store: Store) -> Self:
+        """To the store itself, around the proxy."""
+        wire = cls.__new__(cls)
+        signer = Signer(store.access_key_id, store.secret_access_key, "us-east-1")
+        wire._begin(signer, int(store.url.rpartition(":")[2]), None)
+        return wire
+
+    def _begin(self, signer: Signer, port: int, ca_bundle: str | None) -> None:
+        self.signer = signer
+        self.host = f"127.0.0.1:{port}"
+        self.port = port
         self.opened = 0
-        self._context = ssl.create_default_context(cafile=endpoint.ca_bundle) if endpoint.ca_bundle else None
+        self._context = ssl.create_default_context(cafile=ca_bundle) if ca_bundle else None
         self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
