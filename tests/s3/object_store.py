@@ -150,7 +150,7 @@ class ObjectStore:
         )
         if request.headers.get("If-Match", found.etag) != found.etag:
             return store_error(412, "PreconditionFailed")
-        if request.headers.get("If-None-Match") == found.etag:
+        if request.headers.get("If-None-Match") in {found.etag, "*"}:
             return Response(304, headers)
         start, end, status = 0, len(found.body) - 1, 200
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))

@@ -161,7 +161,7 @@ async def _used(
     """What is made of the store's answer; or what to ask of the store next."""
     if answer.status == 304:
         await answer.aclose()
-        return not_modified(answer, records)
+        return not_modified(call, answer, records)
     if answer.status == 416 and ask.range is not None:
         return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
     if answer.status not in (200, 206):

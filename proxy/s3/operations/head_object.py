@@ -50,7 +50,7 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None, customer_
     conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
-        return not_modified(answer, records)
+        return not_modified(call, answer, records)
     stored = await _described(gateway, call, answer, records)
     customer_keys.check(stored.header, customer_key, call.target.arn)
     headers = head_of(stored, answer.headers, customer_key)

@@ -16,7 +16,7 @@ from proxy.s3 import byte_range, sse
 from proxy.s3 import etag as etags
 from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
 from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.errors import invalid_request
+from proxy.s3.errors import invalid_request, no_such_key
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.multipart import COMPOSITE, FULL_OBJECT, part_number
 from proxy.s3.object_headers import from_store, pick
@@ -93,13 +93,24 @@ def head_of(stored: StoredObject, headers: Headers, customer_key: CustomerKey | 
     return found
 
 
-def not_modified(answer: Response, records: Sequence[ObjectRecord]) -> Response:
-    """A 304 with the ETag that clients see."""
+def not_modified(call: Call, answer: Response, records: Sequence[ObjectRecord]) -> Response:
+    """A 304 with the ETag that clients see; without one for an object that may be plaintext and is not on record.
+
+    Raises:
+        AwsError: NoSuchKey. SeaweedFS answers for a folder, which is no object, with 304 and an empty ETag.
+    """
     headers = pick(answer.headers, ("Last-Modified", "Cache-Control", "Expires", "x-amz-version-id"))
     upstream_etag = answer.headers.get("ETag")
+    if upstream_etag == '""':
+        raise no_such_key(call.target.key)
     if upstream_etag:
         record = next((row for row in records if row.upstream_etag == upstream_etag), None)
-        headers["ETag"] = etags.to_client(upstream_etag, record)
+        if record is not None:
+            headers["ETag"] = etags.to_client(upstream_etag, record)
+        elif call.target.key.endswith("/") and upstream_etag == etags.EMPTY:
+            headers["ETag"] = upstream_etag
+        elif not call.record.mixed:
+            headers["ETag"] = etags.to_client(upstream_etag)
     return Response(304, headers)
 
 

@@ -6,10 +6,15 @@ a ``Pair``.
 
 import base64
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.e2e.wire import Answer, Wire
+
+
+_IDLE_SECONDS = 30.0
+"""After which a connection may be about to be closed by the other end."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,21 @@ class Ask:
         return dict(self.query).get(name)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Side:
     """One of the two: a connection and a bucket."""
 
     wire: Wire
     bucket: str
     direct: bool
+    used: float = 0.0
+    """When, on the monotonic clock."""
 
     def send(self, ask: Ask) -> Answer:
+        now = time.monotonic()
+        if now - self.used > _IDLE_SECONDS:
+            self.wire.close()
+        self.used = now
         path = f"/{self.bucket}" if ask.key is None else f"/{self.bucket}/{ask.key}"
         query = [(name, text_for(value, direct=self.direct)) for name, value in ask.query]
         headers = {name: text_for(value, direct=self.direct) for name, value in ask.headers.items()}

@@ -214,6 +214,20 @@ DEVIATIONS = (
         "It asks whether a Range can be had before it looks at If-Match and If-None-Match.",
         lambda ask, direct, proxy: direct[0] == 416 and proxy[0] in {304, 412},
     ),
+    Deviation(
+        SEAWEEDFS,
+        "ListParts",
+        "element /ListPartsResult/Part/*",
+        "Of a part that was sent again it lists any attempt, where max-parts cuts them short.",
+        lambda ask, direct, proxy: ask.parameter("max-parts") is not None,
+    ),
+    Deviation(
+        MINIO,
+        "GetObject HeadObject",
+        "status",
+        "It answers the last 0 bytes with 416 even where there is no object.",
+        lambda ask, direct, proxy: (direct[0], proxy[0], ask.headers.get("Range")) == (416, 404, "bytes=-0"),
+    ),
 )
 
 

@@ -79,6 +79,7 @@ class World(RuleBasedStateMachine):
         self.ended: list[Upload] = []
         self.over = False
         """Whether the sides have parted for a reason that is known: nothing more can be learnt from them."""
+        self.asked: list[str] = []
         self._bodies = 0
         self.sides: Sides
 
@@ -100,12 +101,14 @@ class World(RuleBasedStateMachine):
         """The answers of both sides, which say the same or differ as the table of deviations has it."""
         World.requests += 2
         direct, proxy = self.sides.send(ask)
+        self.asked.append(f"{direct.status} {proxy.status} {shown(ask)}")
         found = compare(ask, direct, proxy, self.books)
         unexplained = [each for each in found if not explained(self.sides, ask, each)]
         if found and ask.changes and any(each.what == "status" for each in found):
             self.over = True
         if unexplained:
-            raise AssertionError(report(self.sides, ask, direct, proxy, unexplained))
+            text = report(self.sides, ask, direct, proxy, unexplained)
+            raise AssertionError("\n".join([text, "--- what was asked before:", *self.asked]))
         return direct, proxy
 
     def wrote(self, key: str, etag: Pair, version: Pair | None) -> None:

@@ -16,7 +16,7 @@ from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.state import EncryptionRule
 from tests.fakes import FakeRandom
-from tests.s3.object_store import World, make_world
+from tests.s3.object_store import StoredObject, World, make_world
 
 KMS = EncryptionRule("aws:kms")
 BIG = FakeRandom("plaintext")(3 * 1024 * 1024 + 17)
@@ -115,6 +115,27 @@ async def test_etags_are_one_value_everywhere() -> None:
             assert (await world.do(get_object, If_Match=shown)).status == 200
             with pytest.raises(AwsError, match="PreconditionFailed"):
                 await world.do(get_object, If_Match=world.stored.etag if suffix else '"0123"')
+
+
+async def test_a_304_shows_the_etag_that_a_200_shows() -> None:
+    world = await make_world(rule=KMS)
+    await world.do(put_object, key="folder/")
+    shown = (await world.do(get_object, key="folder/")).headers["ETag"]
+    for read in (get_object, head_object):
+        assert (await world.do(read, key="folder/", If_None_Match=shown)).headers["ETag"] == shown
+    mixed = await make_world(mixed=True, rule=KMS)
+    mixed.store.objects["/b/plain"] = StoredObject(b"plain", {}, '"0123"')
+    # Nothing tells a plaintext object that was never read from an encrypted one whose record is lost.
+    answer = await mixed.do(get_object, key="plain", If_None_Match='"0123"')
+    assert (answer.status, answer.headers.get("ETag")) == (304, None)
+
+
+async def test_a_304_of_a_folder_of_the_store_is_no_object() -> None:
+    world = await make_world(rule=KMS)
+    world.store.objects["/b/folder"] = StoredObject(b"", {}, '""')
+    for read in (get_object, head_object):
+        with pytest.raises(AwsError, match="NoSuchKey"):
+            await world.do(read, key="folder", If_None_Match="*")
 
 
 async def test_the_md5_of_an_sse_s3_object_survives_the_loss_of_its_record() -> None:
