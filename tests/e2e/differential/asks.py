@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from tests.e2e.wire import Answer, Wire
 
-
 _IDLE_SECONDS = 30.0
 """After which a connection may be about to be closed by the other end."""
 
