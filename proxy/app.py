@@ -16,6 +16,7 @@ import uvloop
 
 from proxy.audit.log import AuditLog
 from proxy.audit.verify import Report, verify
+from proxy.aws.credentials import StoreCredentials
 from proxy.config import Config, ConfigError, StartError, load
 from proxy.key_commands import open_key_store, open_root_key
 from proxy.kms import scheduler
@@ -32,7 +33,6 @@ from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
 from proxy.s3.adoption import adopt_buckets
 from proxy.s3.gateway import Gateway, Settings, StoreProfile
-from proxy.s3.http_upstream import Credentials as UpstreamCredentials
 from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
@@ -294,7 +294,7 @@ def _upstream(config: Config) -> HttpUpstream:
         context = ssl.create_default_context(cafile=settings.ca_file)
     return HttpUpstream(
         settings.url,
-        UpstreamCredentials(settings.access_key_id, settings.secret_access_key),
+        StoreCredentials(settings.access_key_id, settings.secret_access_key),
         settings.region,
         clock=_now,
         timeouts=Timeouts(
@@ -312,6 +312,7 @@ def _settings(config: Config) -> Settings:
         domains=("localhost", *config.listen.domains),
         any_region=config.listen.any_region,
         kms_over_plain_http=config.listen.allow_plaintext_kms,
+        sign_anonymous=config.upstream.sign_anonymous,
         md5_etags=config.sse_s3.md5_etags,
     )
 

@@ -11,7 +11,9 @@
 ``SSE_KMS_PROXY_KEYS_ACCESS_KEY_ID``, ``SSE_KMS_PROXY_KEYS_SECRET_ACCESS_KEY``
     the credentials at AWS KMS, where keys come from there;
 ``SSE_KMS_PROXY_USER_<NAME>_SECRET_ACCESS_KEY``
-    a user's secret; the name in capitals, with ``_`` for whatever is not a letter or digit.
+    a user's secret; the name in capitals, with ``_`` for whatever is not a letter or digit;
+``SSE_KMS_PROXY_USER_<NAME>_UPSTREAM_SECRET_ACCESS_KEY``, ``SSE_KMS_PROXY_ROLE_<NAME>_UPSTREAM_SECRET_ACCESS_KEY``
+    the secret of a user's or role's own credentials at the store behind.
 
 Any secret ``x`` may also stand in a file that ``x_file`` names. Files are relative to the configuration file.
 """
@@ -99,6 +101,9 @@ class UpstreamSettings:
     """Seconds without a byte in either direction while a body is under way."""
     ca_file: Path | None = None
     """PEM of the authorities to trust for https instead of the system's."""
+    sign_anonymous: bool = False
+    """Whether requests that nobody has signed go to the store with the proxy's own credentials once the bucket's policy
+    allows them; else they go unsigned, and the store must allow them, too."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +280,7 @@ def _upstream(section: Section, environment: Environment) -> UpstreamSettings:
         first_byte_timeout=section.seconds("first_byte_timeout", UpstreamSettings.first_byte_timeout),
         idle_timeout=section.seconds("idle_timeout", UpstreamSettings.idle_timeout),
         ca_file=section.optional_path("ca_file"),
+        sign_anonymous=section.boolean("sign_anonymous", UpstreamSettings.sign_anonymous),
     )
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey, Caller, StoreCredentials
 from proxy.settings_reader import Environment, Faults, Section, checked
 from proxy.sts import trust
 from proxy.sts.principals import (
@@ -80,8 +80,7 @@ def _user(section: Section) -> AccessKey:
     access_key_id = section.text("access_key_id")
     if access_key_id and not _ACCESS_KEY_ID.fullmatch(access_key_id):
         section.fault("access_key_id", "must be 3 to 128 letters, digits and .@+_-")
-    variable = f"USER_{re.sub('[^A-Za-z0-9]', '_', name).upper()}_SECRET_ACCESS_KEY"
-    secret = section.secret("secret_access_key", variable)
+    secret = section.secret("secret_access_key", f"{_variable('USER', name)}_SECRET_ACCESS_KEY")
     if secret and len(secret) < 8:
         section.fault("secret_access_key", "must have at least 8 characters")
     policies = tuple(_policies(section))
@@ -91,6 +90,7 @@ def _user(section: Section) -> AccessKey:
         user_id=section.text("user_id", user_id_of(arn, account)),
         access_key_id=access_key_id,
         policies=policies,
+        store=_store_credentials(section, _variable("USER", name)),
     )
     return AccessKey(id=access_key_id, secret=secret, caller=caller)
 
@@ -108,7 +108,26 @@ def _role(section: Section) -> Role:
             "max_session_duration", DEFAULT_SESSION_DURATION, DEFAULT_SESSION_DURATION, MAX_SESSION_DURATION
         ),
         not_before=section.optional_time("not_before"),
+        store=_store_credentials(section, _variable("ROLE", name)),
     )
+
+
+def _variable(kind: str, name: str) -> str:
+    """The beginning of the environment variables that speak of a user or role."""
+    return f"{kind}_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"
+
+
+def _store_credentials(section: Section, variable: str) -> StoreCredentials | None:
+    """``upstream_access_key_id`` and its secret: what the store is asked with on a principal's behalf."""
+    secret = section.optional_secret("upstream_secret_access_key", f"{variable}_UPSTREAM_SECRET_ACCESS_KEY")
+    if not section.has("upstream_access_key_id"):
+        if secret is not None:
+            section.fault("upstream_access_key_id", "is required beside upstream_secret_access_key")
+        return None
+    access_key_id = section.text("upstream_access_key_id")
+    if secret is None:
+        section.fault("upstream_secret_access_key", "is required beside upstream_access_key_id")
+    return StoreCredentials(access_key_id, secret or "")
 
 
 def _trust_policy(section: Section) -> Mapping[str, Any]:

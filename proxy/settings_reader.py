@@ -138,6 +138,14 @@ class Section:
 
     def secret(self, key: str, variable: str) -> str:
         """A secret from the environment variable, else from the file that ``KEY_file`` names, else from ``KEY``."""
+        found = self.optional_secret(key, variable)
+        if found is None:
+            hint = f"or {key}_file, or the environment variable {ENVIRONMENT_PREFIX}{variable}"
+            self.fault(key, f"is required (here, {hint})")
+        return found or ""
+
+    def optional_secret(self, key: str, variable: str) -> str | None:
+        """The same, and None where it is given nowhere."""
         from_environment = self._environment.get(variable)
         file = self.optional_path(f"{key}_file")
         inline = self.text(key) if key in self._table else None
@@ -145,12 +153,9 @@ class Section:
             self.fault(key, f"is given twice: here and in {key}_file")
         if from_environment is not None:
             return from_environment
-        if file is not None and file.is_file():
-            return self._read_secret(f"{key}_file", file)
-        if inline is None and file is None:
-            hint = f"or {key}_file, or the environment variable {ENVIRONMENT_PREFIX}{variable}"
-            self.fault(key, f"is required (here, {hint})")
-        return inline or ""
+        if file is not None:
+            return self._read_secret(f"{key}_file", file) if file.is_file() else ""
+        return inline
 
     def finish(self) -> None:
         for key in self._table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.config import AuditSettings, QuotaSettings
 from proxy.kms.quotas import GROUPS
 from proxy.principals_reader import user_id_of
@@ -150,3 +151,38 @@ def test_principals_by_their_names(tmp_path: Path) -> None:
     assert principals.role("arn:aws:iam::111122223333:role/deploy") is None
     assert not principals.exists("arn:aws:iam::111122223333:role/deploy")
     assert principals.generation == 2
+
+
+def with_store(kind: str, **settings: str) -> str:
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    return role() + lines if kind == "roles" else WHOLE + lines
+
+
+@pytest.mark.parametrize("kind", ["users", "roles"])
+def test_credentials_of_ones_own_at_the_store(tmp_path: Path, kind: str) -> None:
+    def store_of(text: str, **environ: str) -> StoreCredentials | None:
+        config = read(tmp_path, text, environ)
+        return config.roles[-1].store if kind == "roles" else config.users[-1].caller.store
+
+    own = {"upstream_access_key_id": "STOREKEY", "upstream_secret_access_key": "hidden-away"}
+    assert store_of(with_store(kind)) is None
+    assert store_of(with_store(kind, **own)) == StoreCredentials("STOREKEY", "hidden-away")
+    (tmp_path / "secret").write_text("from a file\n")
+    in_file = with_store(kind, upstream_access_key_id="STOREKEY", upstream_secret_access_key_file="secret")
+    assert store_of(in_file) == StoreCredentials("STOREKEY", "from a file")
+    text = with_store(kind, upstream_access_key_id="STOREKEY")
+    name = "ROLE_DEPLOY" if kind == "roles" else "USER_ADMIN"
+    variable = f"SSE_KMS_PROXY_{name}_UPSTREAM_SECRET_ACCESS_KEY"
+    assert store_of(text, **{variable: "from outside"}) == StoreCredentials("STOREKEY", "from outside")
+    config = read(tmp_path, with_store(kind, **own))
+    assert "hidden-away" not in repr(config)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize("kind", ["users", "roles"])
+def test_half_of_ones_own_credentials_is_a_fault(tmp_path: Path, kind: str) -> None:
+    found = faults(tmp_path, with_store(kind, upstream_access_key_id="STOREKEY"))
+    assert [line for line in found if "upstream_secret_access_key: is required beside" in line]
+    found = faults(tmp_path, with_store(kind, upstream_secret_access_key="hidden-away"))
+    assert [line for line in found if "upstream_access_key_id: is required beside" in line]
+    assert not [line for line in found if "hidden-away" in line]

@@ -23,11 +23,21 @@ class Caller:
     policies: tuple[Mapping[str, Any], ...] = ()
     session: "Session | None" = None
     """Set for temporary credentials."""
+    store: "StoreCredentials | None" = field(default=None, repr=False)
+    """What the store behind is asked with on this principal's behalf. None: the proxy's own credentials."""
 
     @property
     def anonymous(self) -> bool:
         """Whether nobody has signed the request."""
         return not self.arn
+
+
+@dataclass(frozen=True)
+class StoreCredentials:
+    """Credentials at the store behind the proxy."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
 
 
 ANONYMOUS: Final = Caller("", "", "anonymous", "")

@@ -15,13 +15,20 @@ from typing import Final
 from multidict import CIMultiDict
 
 from proxy.aws import canonical, sigv4_errors
-from proxy.aws.credentials import AccessKey, Caller, CredentialSource, ExpiredSessionToken, InvalidSessionToken
+from proxy.aws.credentials import (
+    ANONYMOUS,
+    AccessKey,
+    Caller,
+    CredentialSource,
+    ExpiredSessionToken,
+    InvalidSessionToken,
+)
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.aws.sigv4_claim import QUERY_AUTHENTICATION, Claim, claimed_service, is_anonymous, read_claim
-from proxy.aws.sigv4_errors import SKEW
+from proxy.aws.sigv4_errors import SKEW, SignatureErrors
 
-__all__ = ["Scope", "Verified", "claimed_service", "effective_headers", "is_anonymous", "sign", "verify"]
+__all__ = ["Scope", "Verified", "anonymous", "claimed_service", "effective_headers", "is_anonymous", "sign", "verify"]
 
 ALGORITHM: Final = canonical.ALGORITHM
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
@@ -37,6 +44,7 @@ _PAYLOAD_HASH_RULE = (
     "value."
 )
 
+_PAYLOAD_HASH: Final = "x-amz-content-sha256"
 _ONCE = frozenset({"authorization", "range", "content-md5", "host"})
 _LISTS = frozenset({"x-amz-object-attributes", "x-amz-optional-object-attributes"})
 """Headers that some SDKs send once for each value."""
@@ -73,6 +81,20 @@ class Verified:
     payload_hash: str
     """The last line of the canonical request: 64 hexadecimal digits, UNSIGNED-PAYLOAD or a STREAMING- value."""
     presigned: bool
+
+
+def anonymous(request: Request, now: datetime) -> Verified:
+    """What stands in a signature's place for a request to S3 that has none: nobody, at this time, of no Region.
+
+    Raises:
+        AwsError: a header is there twice that S3 acts upon, or the payload is said to be signed.
+    """
+    _check_once(request, sigv4_errors.S3_HEADER)
+    value = request.headers.get(_PAYLOAD_HASH, UNSIGNED_PAYLOAD)
+    check_payload_hash(value)
+    if value in {STREAMING_SIGNED, STREAMING_SIGNED_TRAILER}:
+        raise AwsError("InvalidRequest", f"The value of {_PAYLOAD_HASH} header is invalid.")
+    return Verified(ANONYMOUS, Scope("", "", "s3"), sigv4_errors.basic_format(now), "", b"", value, presigned=False)
 
 
 def verify(request: Request, credentials: CredentialSource, now: datetime) -> Verified:
@@ -217,21 +239,27 @@ def _check_headers(request: Request, claim: Claim) -> None:
     ``x-amz-content-sha256`` need not be among the signed headers: its value is the last line of what is signed.
     """
     signed = set(claim.signed_headers.lower().split(";"))
-    seen: set[str] = set()
     unsigned: list[str] = [] if "host" in signed else ["host"]
+    for lower in _check_once(request, claim.errors):
+        must_be_signed = lower in _ALWAYS_SIGNED or lower.startswith("x-amz-")
+        if must_be_signed and lower not in signed and lower not in {_PAYLOAD_HASH, "host"}:
+            unsigned.append(lower)
+    if unsigned:
+        raise claim.errors.headers_not_signed(unsigned)
+
+
+def _check_once(request: Request, errors: SignatureErrors) -> list[str]:
+    """The names of the headers that S3 acts upon, in lower case; none of them stands there twice."""
+    seen: list[str] = []
     # Only items() repeats a name that stands there twice; keys() of a multidict does not.
     for name, _ in request.headers.items():  # noqa: PERF102
         lower = name.lower()
         if not lower.startswith("x-amz-") and lower not in _ONCE:
             continue
         if lower in seen and lower not in _LISTS:
-            raise claim.errors.duplicate(lower)
-        seen.add(lower)
-        must_be_signed = lower in _ALWAYS_SIGNED or lower.startswith("x-amz-")
-        if must_be_signed and lower not in signed and lower not in {"x-amz-content-sha256", "host"}:
-            unsigned.append(lower)
-    if unsigned:
-        raise claim.errors.headers_not_signed(unsigned)
+            raise errors.duplicate(lower)
+        seen.append(lower)
+    return seen
 
 
 def _payload_hash(request: Request, claim: Claim) -> str:
@@ -240,14 +268,13 @@ def _payload_hash(request: Request, claim: Claim) -> str:
         if not isinstance(request.body, bytes):
             raise TypeError("the body must be read before a signature for this service can be verified")
         return hashlib.sha256(request.body).hexdigest()
-    name = "x-amz-content-sha256"
-    value = request.headers.get(name)
+    value = request.headers.get(_PAYLOAD_HASH)
     if claim.expires is not None:
-        in_query = [text for key, text in request.parameters if key.lower() == name]
+        in_query = [text for key, text in request.parameters if key.lower() == _PAYLOAD_HASH]
         value = in_query[0] if in_query else value
         if value is None:
             return UNSIGNED_PAYLOAD
     elif value is None:
-        raise AwsError("InvalidRequest", f"Missing required header for this request: {name}")
+        raise AwsError("InvalidRequest", f"Missing required header for this request: {_PAYLOAD_HASH}")
     check_payload_hash(value)
     return value

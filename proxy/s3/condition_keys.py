@@ -14,6 +14,7 @@ from proxy.aws.message import parse_query
 from proxy.aws.policy_conditions import Quantifier
 from proxy.aws.policy_keys import Circumstances, optional
 from proxy.aws.policy_patterns import Values
+from proxy.aws.sigv4 import Verified
 from proxy.s3.gateway import Call
 from proxy.s3.state import BucketRecord
 
@@ -135,8 +136,15 @@ def _object_tag_keys(it: Subject) -> Values | None:
     return None if tags is None else tuple(tags)
 
 
+def _of_signature(value: Callable[[Verified], str]) -> _Value:
+    """Absent from anonymous requests."""
+    return lambda it: () if it.call.caller.anonymous else (value(it.call.verified),)
+
+
 def _signature_age(it: Subject) -> Values:
     """Milliseconds since the request was signed."""
+    if it.call.caller.anonymous:
+        return ()
     signed = datetime.strptime(it.call.verified.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return (str((it.clock() - signed) // _MILLISECOND),)
 
@@ -150,17 +158,17 @@ def _tls_version(it: Subject) -> Values | None:
 _KEYS: Final[Mapping[str, _Value]] = {
     **{f"s3:{name}": _header(name) for name in _HEADERS},
     **{key: _lock(header) for key, header in _LOCK_HEADERS.items()},
-    "s3:authtype": lambda it: ("REST-QUERY-STRING",) if it.call.verified.presigned else ("REST-HEADER",),
+    "s3:authtype": _of_signature(lambda it: "REST-QUERY-STRING" if it.presigned else "REST-HEADER"),
     "s3:delimiter": _listing_parameter("delimiter"),
     "s3:max-keys": _listing_parameter("max-keys", _DEFAULT_MAX_KEYS),
     "s3:prefix": _listing_parameter("prefix"),
     "s3:requestobjecttagkeys": _object_tag_keys,
     "s3:resourceaccount": lambda it: optional(it.bucket.account if it.bucket is not None else None),
     "s3:signatureage": _signature_age,
-    "s3:signatureversion": lambda _: ("AWS4-HMAC-SHA256",),
+    "s3:signatureversion": _of_signature(lambda _: "AWS4-HMAC-SHA256"),
     "s3:tlsversion": _tls_version,
     "s3:versionid": lambda it: optional(it.call.request.parameter("versionId")),
-    "s3:x-amz-content-sha256": lambda it: (it.call.verified.payload_hash,),
+    "s3:x-amz-content-sha256": _of_signature(lambda it: it.payload_hash),
 }
 
 _ABSENT: Final = frozenset(

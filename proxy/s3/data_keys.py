@@ -15,7 +15,7 @@ from proxy.kms.provider import S3_OWNED_KEY
 from proxy.s3 import customer_keys
 from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.gateway import Gateway, Target
-from proxy.s3.sse import Choice, full_context
+from proxy.s3.sse import Choice, full_context, require_signature
 from proxy.s3.state import BucketRecord
 
 
@@ -23,11 +23,13 @@ async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, cho
     """A fresh data key for an object and how it is wrapped.
 
     Raises:
+        AwsError: InvalidArgument: nobody has signed the request, and the key is of KMS.
         KmsError: the key service refuses or fails.
     """
     if choice.customer_key is not None:
         wrapping = Wrapping(choice.mode, customer_key=choice.customer_key.key, object_arn=target.arn)
         return gateway.random(32), wrapping
+    require_signature(origin.caller, choice.mode)
     place = Target(target.bucket) if choice.bucket_key else target
     context = full_context(choice.context, place.arn)
     made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
@@ -70,13 +72,15 @@ async def data_key_of(
     """The data key of an existing object, or of an upload under way; ``customer_key`` is what the request brings.
 
     Raises:
-        AwsError: the customer's key is missing, or another one, or the object is under none.
+        AwsError: the customer's key is missing, or another one, or the object is under none; nobody has signed the
+            request, and the key is of KMS.
         KmsError: the key service refuses or fails.
         EnvelopeError: the wrap under the S3 Bucket Key or wrapping key is not this object's.
     """
     customer_keys.check_presence(header, customer_key)
     if customer_key is not None:
         return customer_keys.unwrap(header, customer_key, target.arn)
+    require_signature(origin.caller, header.mode)
     with_bucket_key = header.bucket_wrapped_key is not None
     place = Target(target.bucket) if with_bucket_key else target
     context = full_context(header.context, place.arn)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -57,6 +57,9 @@ class Settings:
     """Whether a bucket is served to requests signed for another Region than its own."""
     kms_over_plain_http: bool = True
     """Whether SSE-KMS is served to clients without TLS."""
+    sign_anonymous: bool = False
+    """Whether the store is asked with the proxy's own credentials for whoever has not signed, so that the bucket
+    policies kept here decide alone; else unsigned, so that the store must allow it, too."""
     md5_etags: bool = True
     """Whether objects under SSE-S3 have the MD5 of their plaintext as ETag, as on AWS."""
     customer_keys: bool = True
@@ -85,6 +88,14 @@ class Gateway:
     settings: Settings = field(default_factory=Settings)
     principals: PrincipalDirectory | None = None
     """Which principals a bucket policy may name. None: any."""
+
+    def asking_for(self, caller: Caller) -> "Gateway":
+        """The gateway with the store asked on a caller's behalf: with the caller's own credentials at the store where
+        there are some, unsigned for whoever has not signed, and else with the proxy's own."""
+        if caller.store is None and (not caller.anonymous or self.settings.sign_anonymous):
+            return self
+        upstream, short_reads = self.upstream.asking_as(caller.store), self.short_reads.asking_as(caller.store)
+        return replace(self, upstream=upstream, short_reads=short_reads)
 
 
 @dataclass(frozen=True)

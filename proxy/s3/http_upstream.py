@@ -1,16 +1,17 @@
-"""The upstream store over HTTP: signs requests with the proxy's own credentials, sends them over pooled connections."""
+"""The upstream store over HTTP: signs requests, sends them over pooled connections."""
 
 import asyncio
+import copy
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.http_head import encode_head
 from proxy.aws.message import Request, Response
 from proxy.aws.sigv4 import UNSIGNED_PAYLOAD, sign
@@ -19,7 +20,7 @@ from proxy.s3.http_pool import Address, Pool
 from proxy.s3.http_timing import Timeouts
 from proxy.stream import ByteStream, exactly
 
-__all__ = ["Credentials", "HttpUpstream", "Timeouts"]
+__all__ = ["HttpUpstream", "Timeouts"]
 
 _SMALL: Final = 64 * 1024
 """Streamed bodies up to this length are read whole first: they leave in one write, and may be sent again."""
@@ -30,21 +31,13 @@ _OURS: Final = ("Host", "Connection", "Transfer-Encoding", "Expect", "Upgrade", 
 _DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """What the proxy signs upstream requests with."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-
-
 class HttpUpstream:
     """Port ``Upstream`` over HTTP/1.1, path-style. Everything about it happens in one event loop."""
 
     def __init__(
         self,
         url: str,
-        credentials: Credentials,
+        credentials: StoreCredentials | None,
         region: str,
         *,
         clock: Callable[[], datetime],
@@ -52,8 +45,8 @@ class HttpUpstream:
         connections: int = 256,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """``url``: ``http://`` or ``https://``, host and perhaps port. ``connections``: the most there may be at once.
-        ``ssl_context``: for https, instead of the system's authorities.
+        """``url``: ``http://`` or ``https://``, host and perhaps port. ``credentials``: None for no signatures.
+        ``connections``: the most there may be at once. ``ssl_context``: for https, instead of the system's authorities.
 
         Raises:
             ValueError: the URL has another form.
@@ -82,6 +75,12 @@ class HttpUpstream:
             return await self._send_stream(request, exactly(body, length), length)
         finally:
             await body.aclose()
+
+    def asking_as(self, credentials: StoreCredentials | None) -> "HttpUpstream":
+        """See ``Upstream.asking_as``."""
+        other = copy.copy(self)
+        other._credentials = credentials  # noqa: SLF001 - of the same class
+        return other
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -132,17 +131,18 @@ class HttpUpstream:
         elif stated != length:
             raise ValueError("the Content-Length is not the length of the body")
         headers["Host"] = self._host
-        headers.update(
-            sign(
-                Request(request.method, request.path, request.query, headers),
-                access_key_id=self._credentials.access_key_id,
-                secret=self._credentials.secret,
-                region=self._region,
-                service="s3",
-                now=self._clock(),
-                payload_hash=UNSIGNED_PAYLOAD,
+        if self._credentials is not None:
+            headers.update(
+                sign(
+                    Request(request.method, request.path, request.query, headers),
+                    access_key_id=self._credentials.access_key_id,
+                    secret=self._credentials.secret,
+                    region=self._region,
+                    service="s3",
+                    now=self._clock(),
+                    payload_hash=UNSIGNED_PAYLOAD,
+                )
             )
-        )
         return encode_head(f"{request.method} {target} HTTP/1.1", headers.items())
 
 

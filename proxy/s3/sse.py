@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from proxy.aws.credentials import Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers
 from proxy.envelope.header import Header, Mode
@@ -94,6 +95,19 @@ def choose(call: Call, settings: Settings) -> Choice:
     chosen = AWS_MANAGED_S3_KEY if key_id is None else key_id
     pairs = parse_context(context) if context is not None else NO_CONTEXT
     return Choice(mode, chosen, pairs, _bucket_key(headers.get(BUCKET_KEY), rule))
+
+
+def require_signature(caller: Caller, mode: Mode) -> None:
+    """Refuses what the key service would have to be asked for on behalf of nobody.
+
+    Raises:
+        AwsError: InvalidArgument, in AWS's words.
+    """
+    if caller.anonymous and mode not in (Mode.S3, Mode.CUSTOMER):
+        message = (
+            "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
+        )
+        raise invalid_argument(message, "Authorization", "null")
 
 
 def refuse_on_read(headers: Headers) -> None:

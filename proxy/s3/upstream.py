@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
 
 
@@ -14,8 +15,8 @@ class UpstreamTimeout(UpstreamError):
 
 
 class Upstream(Protocol):
-    """The store. ``send`` signs a request with the proxy's own credentials and returns the answer's head, with the
-    body as a stream (or bytes, for a short one).
+    """The store. ``send`` signs a request, with the proxy's own credentials unless it is one that ``asking_as`` gave,
+    and returns the answer's head, with the body as a stream (or bytes, for a short one).
 
     The request's ``headers`` say what is to be sent beside what the transport adds (Host, Authorization, X-Amz-Date,
     x-amz-content-sha256); a streamed body needs ``Content-Length`` in them. An exception raised by the request's
@@ -29,6 +30,11 @@ class Upstream(Protocol):
 
     async def send(self, request: Request) -> Response:
         """Raises UpstreamError or UpstreamTimeout, or what the request's body raises."""
+        ...
+
+    def asking_as(self, credentials: StoreCredentials | None) -> "Upstream":
+        """The same store by the same connections, asked with other credentials; None: its requests are not signed.
+        It is closed with the one that it is of."""
         ...
 
     async def aclose(self) -> None: ...

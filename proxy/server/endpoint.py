@@ -76,7 +76,9 @@ class Endpoint:
 
     async def _serve(self, request: Request, request_id: str) -> Response:
         if sigv4.is_anonymous(request):
-            raise _anonymous(request)
+            if claimed_service(request) != "s3":
+                raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 400)
+            return await self.s3.handle(request, sigv4.anonymous(request, self.clock()), request_id)
         if sigv4.claimed_service(request) not in (None, "s3"):
             # Clients of these services sign their body's hash without sending it.
             request = await _whole(request)
@@ -153,13 +155,6 @@ def claimed_service(request: Request) -> str:
     if "/sts/" in authorization or "%2Fsts%2F" in request.query or request.parameter("Action") is not None:
         return "sts"
     return "s3"
-
-
-def _anonymous(request: Request) -> AwsError:
-    match claimed_service(request):
-        case "kms" | "sts":
-            return AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 400)
-    return errors.access_denied()
 
 
 async def _whole(request: Request) -> Request:

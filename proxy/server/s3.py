@@ -30,7 +30,8 @@ _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 class S3Service:
-    """Serves S3 requests whose signatures have been verified."""
+    """Serves S3 requests whose signatures have been verified, or that have none: what those may do is for the bucket's
+    policy to say."""
 
     def __init__(self, gateway: Gateway, routes: RouteTable) -> None:
         self._gateway = gateway
@@ -66,14 +67,14 @@ class S3Service:
         if not self._gateway.settings.store.fits(target.key):
             raise errors.no_such_key(target.key) if request.method in ("GET", "HEAD") else errors.unfit_key(target.key)
         bucket = await self._bucket(target, operation)
-        if bucket is not None and not self._gateway.settings.any_region:
+        if bucket is not None and not self._gateway.settings.any_region and not verified.caller.anonymous:
             _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
         check_owner(call)
         if operation.action:
             authorize(call, operation.action, target, self._gateway.clock)
         try:
-            return await operation.run(self._gateway, call)
+            return await operation.run(self._gateway.asking_for(call.caller), call)
         except AwsError as error:
             if error.code == "NoSuchKey" and self._may_not_list(call):
                 # Who may not list a bucket is not told which keys there are not.

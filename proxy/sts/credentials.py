@@ -98,4 +98,5 @@ def session_of(role: Role, grant: Grant, access_key_id: str) -> Caller:
         access_key_id=access_key_id,
         policies=role.policies,
         session=Session(grant.issued, grant.expires, role.arn, tuple(policies)),
+        store=role.store,
     )

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey, Caller, StoreCredentials
 from proxy.aws.policy_principals import Directory, PrincipalDirectory
 
 DEFAULT_SESSION_DURATION: Final = 3600
@@ -61,6 +61,8 @@ class Role:
     """Seconds, 3600 to 43200."""
     not_before: datetime | None = None
     """Sessions that were issued before this time are over."""
+    store: StoreCredentials | None = field(default=None, repr=False)
+    """What the store behind is asked with on behalf of its sessions. None: the proxy's own credentials."""
 
     @property
     def arn(self) -> str:

@@ -1074,3 +1074,28 @@ def test_garbage_is_refused_and_nothing_crashes(
     for text in (error.message, *error.detail.values()):
         assert text is not None
         text.encode("utf-8")
+
+
+def test_what_stands_in_a_signatures_place() -> None:
+    made = sigv4.anonymous(Request("GET", "/b/k", headers=CIMultiDict({"Host": "h"})), NOW)
+    assert made.caller.anonymous
+    assert (made.scope.region, made.scope.service, made.payload_hash) == ("", "s3", "UNSIGNED-PAYLOAD")
+    for value in ("0" * 64, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"):
+        headers = CIMultiDict({"x-amz-content-sha256": value})
+        assert sigv4.anonymous(Request("PUT", "/b/k", headers=headers), NOW).payload_hash == value
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ([("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")], "InvalidRequest"),
+        ([("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")], "InvalidRequest"),
+        ([("x-amz-content-sha256", "nonsense")], "InvalidArgument"),
+        ([("x-amz-acl", "private"), ("X-Amz-Acl", "private")], "InvalidRequest"),
+        ([("Range", "bytes=0-1"), ("range", "bytes=2-3")], "InvalidRequest"),
+    ],
+)
+def test_what_a_request_without_a_signature_may_not_have(headers: list[tuple[str, str]], code: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        sigv4.anonymous(Request("PUT", "/b/k", headers=CIMultiDict(headers)), NOW)
+    assert caught.value.code == code

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import pytest
 from multidict import CIMultiDict
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
-from proxy.s3.http_upstream import Credentials, HttpUpstream
+from proxy.s3.http_upstream import HttpUpstream
 from proxy.s3.upstream import Upstream, UpstreamError
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
@@ -95,7 +96,7 @@ async def upstream(request: pytest.FixtureRequest, store: ObjectStore, tls) -> A
     port = await server.start("127.0.0.1", 0, ssl_context=tls.server if secure else None)
     client = HttpUpstream(
         f"{request.param}://127.0.0.1:{port}",
-        Credentials("AKID", "secret"),
+        StoreCredentials("AKID", "secret"),
         "us-east-1",
         clock=lambda: datetime.now(UTC),
         ssl_context=tls.client if secure else None,
@@ -148,6 +149,19 @@ async def test_path_query_and_headers_arrive_as_they_were_given(upstream: Upstre
     assert seen.headers["x-amz-meta-a"] == "caf\xe9 \udcff"
     assert seen.headers["Range"] == "bytes=0-"
     assert seen.headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+
+
+async def test_others_are_asked_for_over_the_same_connections(upstream: Upstream, store: ObjectStore) -> None:
+    other, nobody = upstream.asking_as(StoreCredentials("OTHER", "secret")), upstream.asking_as(None)
+    for asked in (upstream, other, nobody, other.asking_as(None), upstream):
+        await asked.send(put("/b/k", b"x" * 10, length=10))
+    by = [request.headers.get("Authorization", "").partition("Credential=")[2][:6] for request in store.requests]
+    assert by == ["AKID/2", "OTHER/", "", "", "AKID/2"]
+    assert "x-amz-date" not in store.requests[2].headers
+    assert len({id(request.peer) for request in store.requests}) == 1
+    await upstream.aclose()
+    with pytest.raises(UpstreamError):
+        await other.send(Request("GET", "/b/k"))
 
 
 async def test_any_status_is_an_answer(upstream: Upstream) -> None:

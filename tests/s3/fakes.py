@@ -4,12 +4,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
-from proxy.aws.credentials import Caller
+from proxy.aws.credentials import Caller, StoreCredentials
 from proxy.aws.message import Peer, Request, Response, decode_percent
 from proxy.aws.sigv4 import Scope, Verified
 from proxy.kms.provider import KeyProvider
@@ -50,6 +50,8 @@ class FakeUpstream:
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     answers: list[Response] = field(default_factory=list)
     sent: list[Request] = field(default_factory=list)
+    asked_as: list[StoreCredentials | None] = field(default_factory=list)
+    """With whose credentials, but for the gateway's own."""
 
     async def send(self, request: Request) -> Response:
         request = Request(
@@ -65,6 +67,10 @@ class FakeUpstream:
         if key:
             return self._object(request, bucket, key)
         return self._bucket(request, bucket)
+
+    def asking_as(self, credentials: StoreCredentials | None) -> Self:
+        self.asked_as.append(credentials)
+        return self
 
     async def aclose(self) -> None:
         """There is nothing to close."""

@@ -4,11 +4,13 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from typing import Self
 from urllib.parse import parse_qsl
 
 from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response, decode_percent
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.root_keys.file import LocalRootKey
@@ -49,6 +51,8 @@ class ObjectStore:
     objects: dict[str, StoredObject] = field(default_factory=dict)
     uploads: dict[str, tuple[dict[str, str], dict[int, StoredObject]]] = field(default_factory=dict)
     sent: list[Request] = field(default_factory=list)
+    asked_as: list[StoreCredentials | None] = field(default_factory=list)
+    """With whose credentials, but for the gateway's own."""
 
     async def send(self, request: Request) -> Response:
         body = await read_all(request.body, 2**30)
@@ -89,6 +93,10 @@ class ObjectStore:
             case "PUT", None, _:
                 return self._put(path, request, body)
         return self._read(path, request)
+
+    def asking_as(self, credentials: StoreCredentials | None) -> Self:
+        self.asked_as.append(credentials)
+        return self
 
     async def aclose(self) -> None:
         """There is nothing to close."""

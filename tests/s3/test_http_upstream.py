@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
 from proxy.aws.sigv4 import sign
-from proxy.s3.http_upstream import Credentials, HttpUpstream, Timeouts
+from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.stream import Buffer, read_all
 
@@ -93,7 +94,7 @@ async def store(script: Script, **how: Any) -> AsyncIterator[tuple[int, list[Sto
 @contextlib.asynccontextmanager
 async def upstream(port: int, scheme: str = "http", **how: Any) -> AsyncIterator[HttpUpstream]:
     how = {"timeouts": TIMEOUTS, "clock": lambda: NOW, **how}
-    client = HttpUpstream(f"{scheme}://127.0.0.1:{port}", Credentials("AKID", "secret"), "eu-west-1", **how)
+    client = HttpUpstream(f"{scheme}://127.0.0.1:{port}", StoreCredentials("AKID", "secret"), "eu-west-1", **how)
     try:
         yield client
     finally:
@@ -239,11 +240,11 @@ async def test_what_must_not_be_sent_is_refused(request_: Request) -> None:
 )
 async def test_a_url_of_another_form_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
-        HttpUpstream(url, Credentials("a", "b"), "r", clock=lambda: NOW)
+        HttpUpstream(url, StoreCredentials("a", "b"), "r", clock=lambda: NOW)
 
 
 async def test_secrets_are_not_shown() -> None:
-    assert "hidden" not in repr(Credentials("AKID", "hidden"))
+    assert "hidden" not in repr(StoreCredentials("AKID", "hidden"))
 
 
 @given(
@@ -979,7 +980,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(tls) -> None:
 async def test_a_certificate_for_another_host_is_refused(tls) -> None:
     async with store(answers_ok, ssl=tls.server) as (port, _):
         client = HttpUpstream(
-            f"https://localhost:{port}", Credentials("a", "b"), "r", clock=lambda: NOW, ssl_context=tls.client
+            f"https://localhost:{port}", StoreCredentials("a", "b"), "r", clock=lambda: NOW, ssl_context=tls.client
         )
         with pytest.raises(UpstreamError, match=r"[Hh]ostname"):
             await client.send(get())

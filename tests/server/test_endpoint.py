@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as ClientCredentials
 from multidict import CIMultiDict
 
-from proxy.aws.credentials import AccessKey, Caller
+from proxy.aws.credentials import AccessKey, Caller, StoreCredentials
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer, Request, Response
 from proxy.kms.root_keys.file import LocalRootKey
@@ -21,11 +22,11 @@ from proxy.kms.stores.memory import MemoryKeyStore
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
 from proxy.s3.operations.table import ROUTES
-from proxy.s3.state import StateUnavailable
+from proxy.s3.state import EncryptionRule, StateUnavailable
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.server.endpoint import Endpoint
 from proxy.server.s3 import S3Service, by_length, target_of
-from proxy.stream import Buffer
+from proxy.stream import Buffer, read_all
 from proxy.sts.credentials import Credentials
 from proxy.sts.principals import Principals
 from proxy.sts.service import StsService
@@ -341,3 +342,87 @@ async def test_a_long_body_for_the_key_service_is_not_read_to_its_end() -> None:
     answer = await endpoint_of(await make_world()).handle(replace(request, body=endless()))
     assert answer.status == 413
     assert read < 2 * 1024 * 1024
+
+
+def policy_for(*principals: str, action: str = "s3:GetObject") -> str:
+    named = "*" if principals == ("*",) else {"AWS": list(principals)}
+    statement = {"Effect": "Allow", "Principal": named, "Action": action, "Resource": "arn:aws:s3:::b/*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": statement})
+
+
+async def public(world: World, action: str = "s3:GetObject", **record: Any) -> World:
+    open_to_all = replace(world.bucket, policy=policy_for("*", action=action), public_access_block=None, **record)
+    await world.gateway.buckets.put(open_to_all)
+    return world
+
+
+def unsigned(method: str, path: str = "/b/k", body: bytes = b"", **headers: str) -> Request:
+    fields = CIMultiDict({"Host": "127.0.0.1", "Content-Length": str(len(body))})
+    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
+    return Request(method, path, "", fields, body, Peer("127.0.0.1", secure=False))
+
+
+async def read_body(answer: Response) -> bytes:
+    return await read_all(answer.body, 1 << 20)
+
+
+async def test_without_a_signature_a_bucket_is_closed_unless_its_policy_says_otherwise() -> None:
+    world = await make_world()
+    endpoint = endpoint_of(world)
+    assert (await endpoint.handle(signed("PUT", "http://127.0.0.1/b/k", body=b"hello"))).status == 200
+    assert error_of(await endpoint.handle(unsigned("GET"))) == (403, "AccessDenied", "Access Denied")
+    assert world.store.asked_as == []
+    await public(world)
+    answer = await endpoint.handle(unsigned("GET"))
+    assert (answer.status, await read_body(answer)) == (200, b"hello")
+    assert world.store.asked_as == [None, None], "the store is asked without a signature, for both kinds of reads"
+    assert (await endpoint.handle(unsigned("HEAD"))).status == 200
+    assert error_of(await endpoint.handle(unsigned("PUT", body=b"x")))[:2] == (403, "AccessDenied")
+    # Who may not list is not told what there is not.
+    assert error_of(await endpoint.handle(unsigned("GET", "/b/none")))[:2] == (403, "AccessDenied")
+
+
+async def test_the_operator_may_have_the_bucket_policy_decide_alone() -> None:
+    world = await public(await make_world())
+    signing = replace(world.gateway, settings=replace(world.gateway.settings, sign_anonymous=True))
+    endpoint = endpoint_of(replace(world, gateway=signing))
+    await endpoint.handle(signed("PUT", "http://127.0.0.1/b/k", body=b"hello"))
+    assert (await endpoint.handle(unsigned("GET"))).status == 200
+    assert world.store.asked_as == []
+
+
+async def test_kms_needs_a_signature() -> None:
+    world = await public(await make_world(rule=EncryptionRule("aws:kms")), "s3:*Object")
+    endpoint = endpoint_of(world)
+    assert (await endpoint.handle(signed("PUT", "http://127.0.0.1/b/k", body=b"hello"))).status == 200
+    for request in (unsigned("GET"), unsigned("PUT", body=b"x")):
+        answer = await endpoint.handle(request)
+        assert error_of(answer) == (
+            400,
+            "InvalidArgument",
+            "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4.",
+        )
+        assert "<ArgumentName>Authorization</ArgumentName><ArgumentValue>null</ArgumentValue>" in text(answer)
+    assert (await endpoint.handle(unsigned("HEAD"))).status == 400
+    answer = await endpoint.handle(unsigned("PUT", "/b/other", b"x", x_amz_server_side_encryption="AES256"))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("headers", [{"X_Amz_Target": "TrentService.ListKeys"}])
+async def test_only_s3_is_open_to_whoever_has_not_signed(headers: dict[str, str]) -> None:
+    answer = await endpoint_of(await make_world()).handle(unsigned("POST", "/", b"{}", **headers))
+    assert answer.status == 400
+    assert "MissingAuthenticationTokenException" in text(answer)
+
+
+async def test_a_user_is_asked_for_with_credentials_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await make_world()
+    own = StoreCredentials("OWN", "hidden")
+    monkeypatch.setitem(USERS, "AKIAADMIN", replace(USERS["AKIAADMIN"], store=own))
+    endpoint = endpoint_of(world)
+    assert (await endpoint.handle(signed("PUT", "http://127.0.0.1/b/k", body=b"hello"))).status == 200
+    assert world.store.asked_as == [own, own]
+    assert "hidden" not in repr(USERS["AKIAADMIN"])
+    # Whether a bucket without a record is in the store at all is the proxy's own question.
+    assert (await endpoint.handle(signed("GET", "http://127.0.0.1/another/k"))).status == 404
+    assert world.store.asked_as == [own, own]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.aws.credentials import Caller, ExpiredSessionToken, InvalidSessionToken
+from proxy.aws.credentials import Caller, ExpiredSessionToken, InvalidSessionToken, StoreCredentials
 from proxy.aws.policy import Question, decide
 from proxy.sts import tokens
 from proxy.sts.principals import ADMINISTRATOR_ACCESS, Role
@@ -426,3 +426,15 @@ async def test_calls_are_recorded_without_secrets() -> None:
     text = json.dumps(heard.events)
     assert given["SecretAccessKey"] not in text
     assert given["SessionToken"] not in text
+
+
+async def test_credentials_at_the_store_go_with_whom_they_are_of() -> None:
+    user = replace(ALICE.caller, store=StoreCredentials("OF-THE-USER", "s"))
+    role = replace(FOR_ACCOUNT, store=StoreCredentials("OF-THE-ROLE", "s"))
+    world = await Sts([replace(ALICE, caller=user)], [role]).start()
+    session = await world.call("GetSessionToken", user)
+    assert world.caller_of(session["Credentials"]).store == user.store
+    assumed = await world.assume(user, role)
+    assert world.caller_of(assumed["Credentials"]).store == role.store
+    world.principals.replace([ALICE], [FOR_ACCOUNT])
+    assert world.caller_of(assumed["Credentials"]).store is None

@@ -53,6 +53,8 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None, customer_
         return not_modified(call, answer, records)
     stored = await _described(gateway, call, answer, records)
     customer_keys.check(stored.header, customer_key, call.target.arn)
+    if stored.header is not None:
+        sse.require_signature(call.caller, stored.header.mode)
     headers = head_of(stored, answer.headers, customer_key)
     status, extent = 200, {"Content-Length": str(stored.size)}
     if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
