@@ -71,6 +71,7 @@ STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
         conditional_copies=True,
         copies_keep_parts=True,
         copies_with_locks=False,
+        lists_versions_by_folder=True,
         metadata_limit=8192,
         # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
         unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),

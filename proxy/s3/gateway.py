@@ -33,6 +33,8 @@ class StoreProfile:
     """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
     copies_with_locks: bool = True
     """Gives a copy the object lock that the request asks for, and not that of its source."""
+    lists_versions_by_folder: bool = False
+    """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     unfit_keys: re.Pattern[str] | None = None

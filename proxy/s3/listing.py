@@ -21,8 +21,9 @@ from proxy.s3.upstream import UpstreamError
 
 logger = logging.getLogger(__name__)
 
-Resolve = Callable[[Gateway, BucketRecord, str], Awaitable[ObjectRecord | None]]
-"""Finds out what one object is by asking the store for it, and puts it on record; None if it is gone or damaged."""
+Resolve = Callable[[Gateway, BucketRecord, str, str], Awaitable[ObjectRecord | None]]
+"""Finds out what one object is by asking the store for it, and puts it on record; None if it is gone or damaged. The
+last argument names its version, ``""`` for the current one."""
 
 _RESOLVED_AT_ONCE: Final = 16
 _GREATEST_CHARACTER: Final = "\U0010ffff"
@@ -37,6 +38,8 @@ class Entry(NamedTuple):
     etag: str
     size: int
     storage_class: str
+    version_id: str = ""
+    """``""`` in a listing of objects; there it is the current version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Page:
     @property
     def last(self) -> str:
         """The key or common prefix that comes last."""
-        return max(self._ends, key=_order, default="")
+        return max(self._ends, key=order_of, default="")
 
     @property
     def resume(self) -> str:
@@ -104,7 +107,7 @@ class _PageReader:
             etag = members["ETag"]
             self.entries.append(
                 Entry(
-                    _decode_key(members["Key"]),
+                    decode_key(members["Key"]),
                     members["LastModified"],
                     etag if etag[:1] == '"' else f'"{etag}"',
                     int(members["Size"]),
@@ -112,7 +115,7 @@ class _PageReader:
                 )
             )
         elif name == "CommonPrefixes":
-            self.prefixes.append(_decode_key(self._members["Prefix"]))
+            self.prefixes.append(decode_key(self._members["Prefix"]))
         elif name == "IsTruncated":
             self.truncated = text == "true"
         elif name == "ListBucketResult":
@@ -121,23 +124,31 @@ class _PageReader:
             self._members[name] = text
 
 
-def _decode_key(text: str) -> str:
+def decode_key(text: str) -> str:
+    """The inverse of ``encode_key``."""
     return unquote_plus(text, errors="surrogateescape") if "%" in text or "+" in text else text
 
 
 async def put_right(gateway: Gateway, bucket: BucketRecord, page: Page, resolve: Resolve) -> Page:
     """The page with the sizes and ETags that clients see."""
-    records = await gateway.objects.find(bucket.name, [entry.key for entry in page.entries])
-    shown = [_explain(bucket, entry, records.get(entry.key, ())) for entry in page.entries]
+    return Page(await explained(gateway, bucket, page.entries, resolve), page.prefixes, page.truncated)
+
+
+async def explained(
+    gateway: Gateway, bucket: BucketRecord, entries: Sequence[Entry], resolve: Resolve
+) -> Sequence[Entry]:
+    """The entries, up to 1,000, with the sizes and ETags that clients see."""
+    records = await gateway.objects.find(bucket.name, [entry.key for entry in entries])
+    shown = [_explain(bucket, entry, records.get(entry.key, ())) for entry in entries]
     open_questions = [index for index, entry in enumerate(shown) if entry is None]
     if open_questions:
         limit = asyncio.Semaphore(_RESOLVED_AT_ONCE)
         answers = await asyncio.gather(
-            *(_resolved(gateway, bucket, page.entries[index], resolve, limit) for index in open_questions)
+            *(_resolved(gateway, bucket, entries[index], resolve, limit) for index in open_questions)
         )
         for index, entry in zip(open_questions, answers, strict=True):
             shown[index] = entry
-    return Page([entry for entry in shown if entry is not None], page.prefixes, page.truncated)
+    return [entry for entry in shown if entry is not None]
 
 
 def _explain(bucket: BucketRecord, entry: Entry, records: Sequence[ObjectRecord]) -> Entry | None:
@@ -162,7 +173,7 @@ async def _resolved(
 ) -> Entry:
     async with limit:
         try:
-            record = await resolve(gateway, bucket, entry.key)
+            record = await resolve(gateway, bucket, entry.key, entry.version_id)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object, the others are to be listed
             logger.warning("an object of %s can't be explained in a listing: %s", bucket.name, type(error).__name__)
             return entry
@@ -173,7 +184,7 @@ async def _resolved(
 
 
 def _shown(entry: Entry, size: int, etag: str) -> Entry:
-    return Entry(entry.key, entry.modified, etag, size, entry.storage_class)
+    return Entry(entry.key, entry.modified, etag, size, entry.storage_class, entry.version_id)
 
 
 def render(
@@ -188,7 +199,7 @@ def render(
     if key_count:
         pieces.append(f"<KeyCount>{len(page.entries) + len(page.prefixes)}</KeyCount>")
     pieces.append(f"<IsTruncated>{'true' if page.truncated else 'false'}</IsTruncated>")
-    for key, modified, etag, size, storage_class in page.entries:
+    for key, modified, etag, size, storage_class, _ in page.entries:
         pieces.append(
             f"<Contents><Key>{escape(encode(key))}</Key><LastModified>{escape(milliseconds(modified))}</LastModified>"
             f"<ETag>&quot;{escape(etag[1:-1])}&quot;</ETag><Size>{size}</Size>{owned}"
@@ -211,5 +222,6 @@ def milliseconds(moment: str) -> str:
     return f"{moment[:-1]}.000Z" if len(moment) == 20 and moment.endswith("Z") else moment
 
 
-def _order(text: str) -> bytes:
+def order_of(text: str) -> bytes:
+    """What keys are sorted by: their bytes."""
     return text.encode("utf-8", "surrogateescape")

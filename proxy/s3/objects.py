@@ -251,13 +251,13 @@ async def table_of_parts(
     return parts.verify(encoded, header, data_key)
 
 
-async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+async def resolve(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str = "") -> ObjectRecord | None:
     """The completed record of an object that a listing cannot tell the size or ETag of, by asking the store.
 
     None where the object is gone, damaged, or needs no record.
     """
     target = Target(bucket.name, key)
-    answer = await gateway.upstream.send(Request("HEAD", target.path))
+    answer = await gateway.upstream.send(Request("HEAD", target.path, version_query(version_id)))
     await answer.aclose()
     if answer.status != 200:
         return None

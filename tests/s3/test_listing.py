@@ -74,7 +74,7 @@ def test_a_page_resumes_after_what_comes_last() -> None:
     assert Page([entry._replace(key="\uff00")], ["\U00010000/"], True).last == "\U00010000/"
 
 
-async def _never(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+async def _never(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str) -> ObjectRecord | None:
     raise AssertionError(f"{key} explains itself")
 
 
@@ -132,7 +132,7 @@ async def test_an_empty_marker_is_shown_as_it_is() -> None:
 async def test_what_only_the_object_can_tell_is_asked(
     bucket: BucketRecord, entry: Entry, records: list[ObjectRecord]
 ) -> None:
-    async def resolve(gateway: Gateway, asked: BucketRecord, key: str) -> ObjectRecord:
+    async def resolve(gateway: Gateway, asked: BucketRecord, key: str, version_id: str) -> ObjectRecord:
         assert (asked, key) == (bucket, "k")
         return _record(upstream_etag=entry.etag)
 
@@ -141,7 +141,7 @@ async def test_what_only_the_object_can_tell_is_asked(
 
 @pytest.mark.parametrize("fault", [None, RuntimeError("damaged"), UpstreamError("gone")])
 async def test_one_object_that_cannot_be_explained_does_not_hide_the_others(fault: Exception | None) -> None:
-    async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+    async def resolve(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str) -> ObjectRecord | None:
         if fault:
             raise fault
         return None
@@ -155,7 +155,7 @@ async def test_one_object_that_cannot_be_explained_does_not_hide_the_others(faul
 async def test_only_so_many_are_asked_at_once() -> None:
     now = most = 0
 
-    async def resolve(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+    async def resolve(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str) -> ObjectRecord | None:
         nonlocal now, most
         now, most = now + 1, max(most, now + 1)
         await asyncio.sleep(0)

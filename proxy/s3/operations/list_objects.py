@@ -10,7 +10,6 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html an
 
 import base64
 import binascii
-from typing import Final
 
 from multidict import CIMultiDict
 
@@ -20,11 +19,9 @@ from proxy.s3.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.listing import Page, Resolve, encode_key, past_prefix, put_right, read_page, render
-from proxy.s3.numbers import whole_number
+from proxy.s3.listing import Page, Resolve, encode_key, put_right, read_page, render
+from proxy.s3.listing_parameters import after_marker, max_keys, wants_url
 from proxy.s3.operation import Level, Operation, operation
-
-_MOST_KEYS: Final = 1000
 
 
 def list_objects_operations(resolve: Resolve) -> tuple[Operation, Operation]:
@@ -43,11 +40,11 @@ def list_objects_operations(resolve: Resolve) -> tuple[Operation, Operation]:
 
 async def _list_objects(gateway: Gateway, call: Call, resolve: Resolve) -> Response:
     parameter = call.request.parameter
-    url = _wants_url(call)
+    url = wants_url(call.request)
     encode = encode_key if url else str
-    count = _max_keys(parameter("max-keys"))
+    count = max_keys(call.request)
     marker, delimiter = parameter("marker") or "", parameter("delimiter") or None
-    page = await _page(gateway, call, resolve, count, _after_marker(marker, parameter("prefix") or "", delimiter))
+    page = await _page(gateway, call, resolve, count, after_marker(marker, parameter("prefix") or "", delimiter))
     # AWS gives it only with a delimiter: without one, the last key is known to the client.
     following = encode(page.last) if page.truncated and delimiter else None
     head = [
@@ -65,9 +62,9 @@ async def _list_objects(gateway: Gateway, call: Call, resolve: Resolve) -> Respo
 
 async def _list_objects_v2(gateway: Gateway, call: Call, resolve: Resolve) -> Response:
     parameter = call.request.parameter
-    url = _wants_url(call)
+    url = wants_url(call.request)
     encode = encode_key if url else str
-    count = _max_keys(parameter("max-keys"))
+    count = max_keys(call.request)
     token, start_after = parameter("continuation-token"), parameter("start-after")
     after = (start_after or "") if token is None else _decode_token(token)
     page = await _page(gateway, call, resolve, count, after)
@@ -99,32 +96,9 @@ async def _page(gateway: Gateway, call: Call, resolve: Resolve, count: int, afte
     return await put_right(gateway, call.record, page, resolve)
 
 
-def _after_marker(marker: str, prefix: str, delimiter: str | None) -> str:
-    """What a page of ListObjects starts after. A marker that is a common prefix, as NextMarker may be, stands for all
-    the keys under it."""
-    if not delimiter or not marker.startswith(prefix):
-        return marker
-    _, found, rest = marker[len(prefix) :].partition(delimiter)
-    return past_prefix(marker) if found and not rest else marker
-
-
 def _answer(call: Call, document: bytes) -> Response:
     headers = CIMultiDict({"Content-Type": "application/xml", "x-amz-bucket-region": call.record.region})
     return Response(200, headers, document)
-
-
-def _wants_url(call: Call) -> bool:
-    value = call.request.parameter("encoding-type")
-    if value is None or value == "":
-        return False
-    if value != "url":
-        raise invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", value)
-    return True
-
-
-def _max_keys(value: str | None) -> int:
-    """How many keys and prefixes a page has at most. Raises AwsError: InvalidArgument."""
-    return min(whole_number(value, "max-keys", _MOST_KEYS, said="maxKeys"), _MOST_KEYS)
 
 
 def _encode_token(after: str) -> str:

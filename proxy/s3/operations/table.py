@@ -37,6 +37,7 @@ from proxy.s3.operations.get_object import get_object, get_object_version
 from proxy.s3.operations.get_object_attributes import get_object_attributes, get_object_version_attributes
 from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.list_multipart_uploads import list_multipart_uploads
+from proxy.s3.operations.list_object_versions import list_object_versions_operation
 from proxy.s3.operations.list_objects import list_objects_operations
 from proxy.s3.operations.list_parts import list_parts
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
@@ -72,6 +73,7 @@ OPERATIONS: Final = with_refusals(
         get_ownership_controls,
         put_ownership_controls,
         *list_objects_operations(resolve),
+        list_object_versions_operation(resolve),
         put_object,
         copy_object,
         get_object,

@@ -70,7 +70,6 @@ UNIMPLEMENTED: Final = (
     _object("PutObjectAnnotation", "PUT", "annotation"),
     _object("DeleteObjectAnnotation", "DELETE", "annotation"),
     _bucket("PostObject", "POST"),
-    _bucket("ListObjectVersions", "GET", "versions"),
     _bucket("CreateSession", "GET", "session"),
     _bucket("GetBucketAbac", "GET", "abac"),
     _bucket("PutBucketAbac", "PUT", "abac"),

@@ -18,7 +18,7 @@ KEYS = ["a b", "a%2Bb", "a+b", "big", "d/", "d/e", "d/f", "d2/f&<>", "kms", "x\x
 PREFIX = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
-async def _nobody(gateway: Gateway, bucket: BucketRecord, key: str) -> ObjectRecord | None:
+async def _nobody(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str) -> ObjectRecord | None:
     raise AssertionError(key)
 
 
