@@ -118,6 +118,7 @@ async def adopt(
             account=account or _only_account(config),
             region=region or config.upstream.region,
             now=_now(),
+            block_customer_keys=config.sse_c.blocked_on_new_buckets,
         )
     finally:
         await upstream.aclose()
@@ -315,6 +316,8 @@ def _settings(config: Config) -> Settings:
         kms_over_plain_http=config.listen.allow_plaintext_kms,
         sign_anonymous=config.upstream.sign_anonymous,
         md5_etags=config.sse_s3.md5_etags,
+        customer_keys=config.sse_c.enabled,
+        block_customer_keys=config.sse_c.blocked_on_new_buckets,
     )
 
 

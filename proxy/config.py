@@ -39,7 +39,7 @@ StoreProfile = Literal["seaweedfs", "minio", "s3"]
 STORE_PROFILES: Final = ("seaweedfs", "minio", "s3")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-_SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "quotas", "audit", "log")
+_SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "sse_c", "quotas", "audit", "log")
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
@@ -130,6 +130,17 @@ class SseS3Settings:
 
 
 @dataclass(frozen=True)
+class SseCSettings:
+    """``[sse_c]``: encryption with keys that clients bring."""
+
+    enabled: bool = True
+    """Whether there is SSE-C at all. Without it, no object under it can be read either."""
+    blocked_on_new_buckets: bool = True
+    """Whether a new or newly adopted bucket refuses new objects under SSE-C until PutBucketEncryption unblocks it, as
+    on AWS since 2026-04."""
+
+
+@dataclass(frozen=True)
 class QuotaSettings:
     """``[quotas]``: AWS's request quotas and resource quotas, or others."""
 
@@ -166,6 +177,7 @@ class Config:
     roles: tuple[Role, ...] = ()
     limits: Limits = Limits()
     sse_s3: SseS3Settings = SseS3Settings()
+    sse_c: SseCSettings = SseCSettings()
     quotas: QuotaSettings = QuotaSettings()
     audit: AuditSettings | None = None
     """None: no events are recorded."""
@@ -196,6 +208,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         state=StateSettings(database=sections["state"].path("database", exists=False)),
         limits=_limits(sections["limits"]),
         sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
+        sse_c=_sse_c(sections["sse_c"]),
         quotas=_quotas(sections["quotas"]),
         audit=_audit(sections["audit"]) if has_audit else None,
         log_level=sections["log"].choice("level", LOG_LEVELS, "info"),
@@ -302,6 +315,13 @@ def _limits(section: Section) -> Limits:
     mebibyte = 1024 * 1024
     memory = section.integer("small_body_memory", Limits.small_body_memory, 8 * mebibyte, 1 << 40)
     return Limits(small_body_memory=memory)
+
+
+def _sse_c(section: Section) -> SseCSettings:
+    return SseCSettings(
+        enabled=section.boolean("enabled", SseCSettings.enabled),
+        blocked_on_new_buckets=section.boolean("blocked_on_new_buckets", SseCSettings.blocked_on_new_buckets),
+    )
 
 
 def _quotas(section: Section) -> QuotaSettings:

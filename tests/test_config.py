@@ -66,6 +66,7 @@ def test_a_short_file_is_filled_with_defaults(tmp_path: Path) -> None:
     assert config.keys.root_key is None
     assert config.state.database == Path("/var/lib/state.db")
     assert config.sse_s3.md5_etags
+    assert (config.sse_c.enabled, config.sse_c.blocked_on_new_buckets) == (True, True)
     assert config.log_level == "info"
 
 

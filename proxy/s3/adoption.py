@@ -7,7 +7,7 @@ from proxy.aws.message import Request
 from proxy.aws.xml_codec import read_elements
 from proxy.s3.forwarding import expect
 from proxy.s3.gateway import Target
-from proxy.s3.state import BucketRecord, BucketRegistry
+from proxy.s3.state import BucketRecord, BucketRegistry, EncryptionRule
 from proxy.s3.upstream import Upstream
 
 
@@ -20,6 +20,7 @@ async def adopt_buckets(
     account: str,
     region: str,
     now: datetime,
+    block_customer_keys: bool = True,
 ) -> list[str]:
     """Records the buckets that are not on record yet (all of the store for None) and returns their names.
 
@@ -35,7 +36,8 @@ async def adopt_buckets(
         raise ValueError(f"not in the store: {', '.join(missing)}")
     adopted: list[str] = []
     for name in names if names is not None else there:
-        record = BucketRecord(name, account, region, now, mixed=mixed)
+        rule = EncryptionRule(blocks_customer_keys=block_customer_keys)
+        record = BucketRecord(name, account, region, now, rule, mixed=mixed)
         if await registry.replace(None, record):
             adopted.append(name)
     return adopted

@@ -19,7 +19,7 @@ from proxy.envelope import v1
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import Header, Mode
 from proxy.s3.errors import access_denied, invalid_argument, invalid_request, not_implemented
-from proxy.s3.gateway import Settings
+from proxy.s3.gateway import Call, Settings
 
 PREFIX: Final = "x-amz-server-side-encryption-customer-"
 COPY_SOURCE_PREFIX: Final = "x-amz-copy-source-server-side-encryption-customer-"
@@ -49,14 +49,39 @@ def parse(request: Request, settings: Settings, *, prefix: str = PREFIX) -> Cust
         AwsError: AWS's refusal of keys over plain http and of a header that is missing or wrong; NotImplemented where
             the operator has turned SSE-C off.
     """
-    headers = request.headers
-    if not any(prefix + name in headers for name in (_ALGORITHM, _KEY, _KEY_MD5)):
+    if not _brings(request.headers, prefix):
         return None
+    _check_allowed(request, settings, prefix)
+    return _checked(request.headers, prefix)
+
+
+def parse_for_write(call: Call, settings: Settings) -> CustomerKey | None:
+    """The customer's key in a request that writes data, or None if it brings none.
+
+    Raises:
+        AwsError: as ``parse``; AccessDenied where the bucket blocks SSE-C, which AWS says before it looks at the key.
+    """
+    if not _brings(call.request.headers, PREFIX):
+        return None
+    _check_allowed(call.request, settings, PREFIX)
+    if call.record.encryption.blocks_customer_keys:
+        raise access_denied(
+            f'User: {call.caller.arn} is not authorized to perform: s3:PutObject on resource: "{call.target.arn}" '
+            "because this bucket has blocked upload requests that specify Server Side Encryption with Customer "
+            "provided keys (SSE-C). Please specify a different server-side encryption type"
+        )
+    return _checked(call.request.headers, PREFIX)
+
+
+def _brings(headers: Headers, prefix: str) -> bool:
+    return any(prefix + name in headers for name in (_ALGORITHM, _KEY, _KEY_MD5))
+
+
+def _check_allowed(request: Request, settings: Settings, prefix: str) -> None:
     if not settings.customer_keys:
         raise not_implemented(prefix + _ALGORITHM)
     if request.peer is None or not request.peer.secure:
         raise _refused("must be made over a secure connection.")
-    return _checked(headers, prefix)
 
 
 def _checked(headers: Headers, prefix: str) -> CustomerKey:

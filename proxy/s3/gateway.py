@@ -68,6 +68,8 @@ class Settings:
     """Whether SSE-C is served at all."""
     fresh_key_on_copy: bool = False
     """Whether a copy is sealed anew under a data key of its own, rather than its source's wrapped anew."""
+    block_customer_keys: bool = True
+    """Whether new buckets block SSE-C until PutBucketEncryption unblocks it, as on AWS since 2026-04."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def choose(call: Call, settings: Settings) -> Choice:
         AwsError: AWS's refusal of a combination of headers, 501 for a mode that is not supported.
     """
     headers, rule = call.request.headers, call.record.encryption
-    customer_key = customer_keys.parse(call.request, settings)
+    customer_key = customer_keys.parse_for_write(call, settings)
     if customer_key is not None:
         _refuse_beside_customer_key(headers)
         return Choice(Mode.CUSTOMER, customer_key=customer_key)

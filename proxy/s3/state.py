@@ -18,6 +18,8 @@ class EncryptionRule:
     key_id: str | None = None
     """KMSMasterKeyID exactly as it was configured."""
     bucket_key_enabled: bool = False
+    blocks_customer_keys: bool = False
+    """Whether new objects under SSE-C are refused: ``BlockedEncryptionTypes``."""
 
 
 @dataclass(frozen=True)

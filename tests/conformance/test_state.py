@@ -23,7 +23,7 @@ from proxy.s3.stores.sqlite import SqliteState
 State = MemoryState | SqliteState
 NOW = datetime(2026, 11, 23, 6, 7, 8, 123456, tzinfo=UTC)
 BUCKET = BucketRecord("one", "111122223333", "eu-west-1", NOW)
-RULE = EncryptionRule("aws:kms", "alias/Mine", bucket_key_enabled=True)
+RULE = EncryptionRule("aws:kms", "alias/Mine", bucket_key_enabled=True, blocks_customer_keys=True)
 UPLOAD = UploadRecord(
     "upload/1=", "one", "päth/\udcff key", "111122223333", {"x-amz-meta-a": "b"}, "CRC32", "COMPOSITE", NOW
 )

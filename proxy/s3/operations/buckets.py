@@ -34,7 +34,7 @@ from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.listing import read_page
 from proxy.s3.object_headers import asks_for_owners_acl
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import BucketRecord
+from proxy.s3.state import BucketRecord, EncryptionRule
 from proxy.s3.upstream import UpstreamError
 
 _MOST_BUCKETS: Final = 10_000
@@ -81,7 +81,8 @@ async def create_bucket(gateway: Gateway, call: Call) -> Response:
     _check_name(name)
     _check_headers(call)
     region = _location(await read_document(gateway, call, _MAX_CONFIGURATION)) or call.verified.scope.region
-    record = BucketRecord(name, call.caller.account, region, gateway.clock())
+    rule = EncryptionRule(blocks_customer_keys=gateway.settings.block_customer_keys)
+    record = BucketRecord(name, call.caller.account, region, gateway.clock(), rule)
     found = await gateway.buckets.get(name)
     exists = await _exists_upstream(gateway, call.target)
     if found is None:

@@ -45,7 +45,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     _check_declared(call, shown)
     records = await records_of(gateway, target)
     conditions = await preconditions.for_write(gateway, call, records)
-    customer_key = customer_keys.parse(call.request, gateway.settings)
+    customer_key = customer_keys.parse_for_write(call, gateway.settings)
     unlocked, data_key = await multipart.unlock(gateway, call, upload, customer_key)
     checksum_type = upload.checksum_type or multipart.FULL_OBJECT
     table = PartsTable(

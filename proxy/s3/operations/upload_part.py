@@ -21,7 +21,7 @@ from proxy.stream import Pipeline, pump
 @operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
 async def upload_part(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
-    customer_key = customer_keys.parse(call.request, gateway.settings)
+    customer_key = customer_keys.parse_for_write(call, gateway.settings)
     number = multipart.part_number(call)
     upload = await multipart.find_upload(gateway, call)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)

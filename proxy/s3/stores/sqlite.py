@@ -33,7 +33,7 @@ from proxy.s3.state import (
 )
 from proxy.s3.stores.writer import WriterThread
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 _INLINE_WRITES: Final = 256
@@ -46,7 +46,7 @@ _SCHEMA = (
     """CREATE TABLE buckets (
         name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created INTEGER NOT NULL,
         algorithm TEXT NOT NULL, key_id TEXT, bucket_key_enabled INTEGER NOT NULL, mixed INTEGER NOT NULL,
-        policy TEXT, public_access_block INTEGER, cors BLOB
+        policy TEXT, public_access_block INTEGER, cors BLOB, blocks_customer_keys INTEGER NOT NULL
     ) WITHOUT ROWID""",
     "CREATE INDEX buckets_by_account ON buckets (account, name)",
     """CREATE TABLE uploads (
@@ -74,6 +74,8 @@ _MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE buckets ADD COLUMN public_access_block INTEGER DEFAULT 15",
         "ALTER TABLE buckets ADD COLUMN cors BLOB",
     ),
+    # SSE-C was served nowhere before.
+    4: ("ALTER TABLE buckets ADD COLUMN blocks_customer_keys INTEGER NOT NULL DEFAULT 1",),
 }
 """What brings a file to a version from the one before."""
 
@@ -89,6 +91,7 @@ _BUCKET_COLUMNS = (
     "policy",
     "public_access_block",
     "cors",
+    "blocks_customer_keys",
 )
 _BUCKET = ", ".join(_BUCKET_COLUMNS)
 _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
@@ -349,8 +352,10 @@ def _read(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> 
 @lru_cache(maxsize=1024)
 def _bucket(row: tuple[Any, ...]) -> BucketRecord:
     """The record in a row. Every request reads its bucket's, which is nearly always the same row."""
-    name, account, region, created, algorithm, key_id, bucket_key_enabled, mixed, policy, block, cors = row
-    rule = EncryptionRule(algorithm, key_id, bool(bucket_key_enabled))
+    name, account, region, created, algorithm, key_id, bucket_key, mixed, policy, block, cors, blocks_customer_keys = (
+        row
+    )
+    rule = EncryptionRule(algorithm, key_id, bool(bucket_key), bool(blocks_customer_keys))
     return BucketRecord(name, account, region, _moment(created), rule, bool(mixed), policy, _access_block(block), cors)
 
 
@@ -368,6 +373,7 @@ def _bucket_row(bucket: BucketRecord) -> tuple[Any, ...]:
         bucket.policy,
         _access_block_bits(bucket.public_access_block),
         bucket.cors,
+        rule.blocks_customer_keys,
     )
 
 

@@ -9,9 +9,10 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.operations.bucket_encryption import (
+    Change,
     delete_bucket_encryption,
     get_bucket_encryption,
-    parse_rule,
+    parse_rules,
     put_bucket_encryption,
 )
 from proxy.s3.state import BucketRecord, EncryptionRule
@@ -46,14 +47,22 @@ async def test_a_bucket_without_a_rule_has_aes256() -> None:
     gateway = make_gateway()
     await gateway.buckets.put(RECORD)
     by_default = {"SSEAlgorithm": "AES256"}
-    assert await _get(gateway) == {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": "false"}
+    assert await _get(gateway) == {
+        "ApplyServerSideEncryptionByDefault": by_default,
+        "BlockedEncryptionTypes": {"EncryptionType": "NONE"},
+        "BucketKeyEnabled": "false",
+    }
 
 
 async def test_a_rule_is_kept_here_as_it_was_configured_and_the_store_never_hears_of_it() -> None:
     gateway = make_gateway()
     await gateway.buckets.put(RECORD)
     assert (await _put(gateway, _document(_rule(KMS, BucketKeyEnabled=True)))).status == 200
-    assert await _get(gateway) == {"ApplyServerSideEncryptionByDefault": KMS, "BucketKeyEnabled": "true"}
+    assert await _get(gateway) == {
+        "ApplyServerSideEncryptionByDefault": KMS,
+        "BlockedEncryptionTypes": {"EncryptionType": "NONE"},
+        "BucketKeyEnabled": "true",
+    }
     call = make_call("DELETE", TARGET, "encryption", record=await gateway.buckets.get("bucket"))
     assert (await delete_bucket_encryption.run(gateway, call)).status == 204
     assert await gateway.buckets.get("bucket") == RECORD
@@ -70,11 +79,41 @@ async def test_a_rule_is_kept_here_as_it_was_configured_and_the_store_never_hear
         (_rule(KMS, BucketKeyEnabled="TRUE"), EncryptionRule("aws:kms", "alias/Mine", True)),
         (_rule(KMS, BucketKeyEnabled=False), EncryptionRule("aws:kms", "alias/Mine", False)),
         (_rule({"SSEAlgorithm": "AES256", "KMSMasterKeyID": ""}), EncryptionRule()),
-        (_rule({"SSEAlgorithm": "AES256"}, BlockedEncryptionTypes={"EncryptionType": "NONE"}), EncryptionRule()),
     ],
 )
 def test_rules_that_are_taken(rule: dict[str, Any], expected: EncryptionRule) -> None:
-    assert parse_rule(_document(rule)) == expected
+    assert parse_rules(_document(rule)) == Change(expected, None)
+    blocked = _document({**rule, "BlockedEncryptionTypes": {"EncryptionType": "SSE-C"}})
+    assert parse_rules(blocked) == Change(expected, True)
+    unblocked = _document({**rule, "BlockedEncryptionTypes": {"EncryptionType": "NONE"}})
+    assert parse_rules(unblocked) == Change(expected, False)
+
+
+async def test_what_is_blocked_changes_only_where_a_document_speaks_of_it() -> None:
+    gateway = make_gateway()
+    before = EncryptionRule("aws:kms", "alias/Mine", bucket_key_enabled=True, blocks_customer_keys=True)
+    await gateway.buckets.put(replace(RECORD, encryption=before))
+
+    async def rule_after(document: bytes) -> EncryptionRule:
+        record = await gateway.buckets.get("bucket")
+        assert record is not None
+        await _put(gateway, document, record)
+        changed = await gateway.buckets.get("bucket")
+        assert changed is not None
+        return changed.encryption
+
+    unblock = _document({"BlockedEncryptionTypes": {"EncryptionType": "NONE"}})
+    block = _document({"BlockedEncryptionTypes": {"EncryptionType": "SSE-C"}})
+    assert await rule_after(unblock) == replace(before, blocks_customer_keys=False)
+    assert await rule_after(_document(_rule({"SSEAlgorithm": "AES256"}))) == EncryptionRule()
+    assert await rule_after(block) == EncryptionRule(blocks_customer_keys=True)
+    assert await rule_after(_document(_rule(KMS))) == EncryptionRule("aws:kms", "alias/Mine", blocks_customer_keys=True)
+    assert (await _get(gateway))["BlockedEncryptionTypes"] == {"EncryptionType": "SSE-C"}
+    call = make_call("DELETE", TARGET, "encryption", record=await gateway.buckets.get("bucket"))
+    await delete_bucket_encryption.run(gateway, call)
+    record = await gateway.buckets.get("bucket")
+    assert record is not None
+    assert record.encryption == EncryptionRule(blocks_customer_keys=True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +132,9 @@ def test_rules_that_are_taken(rule: dict[str, Any], expected: EncryptionRule) ->
         (_document(_rule(KMS, Unknown="x")), "MalformedXML", 400),
         (_document(_rule(KMS, BucketKeyEnabled="yes")), "MalformedXML", 400),
         (_document(_rule(KMS, BlockedEncryptionTypes={"EncryptionType": "ALL"})), "MalformedXML", 400),
-        (_document(_rule(KMS, BlockedEncryptionTypes={"EncryptionType": "SSE-C"})), "NotImplemented", 501),
+        (_document(_rule(KMS, BlockedEncryptionTypes={"Other": "NONE"})), "MalformedXML", 400),
+        (_document(_rule(KMS, BlockedEncryptionTypes="NONE")), "MalformedXML", 400),
+        (_document(_rule(KMS, BlockedEncryptionTypes={"EncryptionType": ["NONE", "SSE-C"]})), "MalformedXML", 400),
         (_document(_rule({"SSEAlgorithm": "aws:kms:dsse"})), "NotImplemented", 501),
         (_document(_rule({"SSEAlgorithm": "AES256", "KMSMasterKeyID": "x"})), "InvalidArgument", 400),
     ],
@@ -109,7 +150,7 @@ async def test_rules_that_are_refused_change_nothing(document: bytes, code: str,
 
 def test_a_key_for_aes256_is_refused_in_awss_words() -> None:
     with pytest.raises(AwsError) as caught:
-        parse_rule(_document(_rule({"SSEAlgorithm": "AES256", "KMSMasterKeyID": "x"})))
+        parse_rules(_document(_rule({"SSEAlgorithm": "AES256", "KMSMasterKeyID": "x"})))
     assert caught.value.message == (
         "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
     )

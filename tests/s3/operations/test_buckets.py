@@ -10,12 +10,12 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.s3.gateway import Gateway, Settings, Target
 from proxy.s3.operations import buckets
-from proxy.s3.state import BucketRecord, ObjectRecord
+from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord
 from proxy.s3.upstream import UpstreamTimeout
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, StoredThing, make_call, make_gateway, store_error
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
-RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", NOW)
+RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", NOW, EncryptionRule(blocks_customer_keys=True))
 TARGET = Target("bucket")
 
 
@@ -338,3 +338,12 @@ async def test_each_bucket_has_its_moment_and_region_and_the_owner_no_account_nu
 async def test_bad_parameters_of_a_listing(listing: Any, query: str) -> None:
     with pytest.raises(AwsError, match="InvalidArgument"):
         await listing(query)
+
+
+async def test_a_new_bucket_blocks_sse_c_unless_it_is_told_not_to() -> None:
+    for blocks in (True, False):
+        gateway = make_gateway()
+        await _create(replace(gateway, settings=replace(gateway.settings, block_customer_keys=blocks)))
+        record = await gateway.buckets.get("bucket")
+        assert record is not None
+        assert record.encryption == EncryptionRule(blocks_customer_keys=blocks)

@@ -13,6 +13,7 @@ from proxy.envelope.header import KEY_NAME, Mode
 from proxy.s3.operation import Operation
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
+from proxy.s3.operations.get_object_attributes import get_object_attributes
 from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
@@ -142,6 +143,41 @@ async def test_every_part_needs_the_key_that_the_upload_began_with() -> None:
     assert (await world.do(get_object, Range="bytes=100-200", **MINE)).body == BODY[100:201]
     assert (await world.do(head_object, **MINE)).headers["Content-Length"] == str(len(BODY))
     assert (await refused(world, get_object)).message == NEEDED
+
+
+async def test_a_bucket_that_blocks_it_takes_nothing_new_and_gives_what_it_has() -> None:
+    world = await secure_world()
+    await world.do(put_object, body=BODY, **MINE)
+    upload_id = await create(world, **MINE)
+    open_record, wrong = world.bucket, {**MINE, "x-amz-server-side-encryption-customer-key-MD5": "x"}
+    world.bucket = replace(open_record, encryption=EncryptionRule(blocks_customer_keys=True))
+    for operation, query in (
+        (put_object, ""),
+        (create_multipart_upload, "uploads"),
+        (upload_part, f"partNumber=1&uploadId={upload_id}"),
+    ):
+        for headers in (MINE, wrong):
+            error = await refused(world, operation, query, body=BODY, **headers)
+            assert (error.status, error.code) == (403, "AccessDenied")
+            assert error.message == (
+                "User: arn:aws:iam::111122223333:user/tester is not authorized to perform: s3:PutObject on resource: "
+                '"arn:aws:s3:::b/k" because this bucket has blocked upload requests that specify Server Side '
+                "Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type"
+            )
+    assert (await world.do(get_object, **MINE)).body == BODY
+    assert (await world.do(head_object, **MINE)).status == 200
+    assert (await world.do(put_object, body=BODY)).status == 200
+
+
+async def test_attributes_need_the_key_too() -> None:
+    world = await secure_world()
+    await world.do(put_object, body=BODY, **MINE)
+    asked = {"x-amz-object-attributes": "ETag,ObjectSize"}
+    assert (await refused(world, get_object_attributes, "attributes", **asked)).message == NEEDED
+    assert (await refused(world, get_object_attributes, "attributes", **asked, **OTHER)).message == WRONG
+    answer = await world.do(get_object_attributes, "attributes", **asked, **MINE)
+    assert isinstance(answer.body, bytes)
+    assert f"<ObjectSize>{len(BODY)}</ObjectSize>".encode() in answer.body
 
 
 async def test_an_upload_without_a_key_takes_none() -> None:

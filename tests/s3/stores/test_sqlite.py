@@ -71,15 +71,17 @@ async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     await state.aclose()
     connection = sqlite3.connect(path)
     connection.execute("ALTER TABLE objects DROP COLUMN version_id")
-    for column in ("policy", "public_access_block", "cors"):
+    for column in ("policy", "public_access_block", "cors", "blocks_customer_keys"):
         connection.execute(f"ALTER TABLE buckets DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     for _ in range(2):
         state = SqliteState(path)
         assert await state.objects.find("one", ["k"]) == {"k": [OBJECT]}
-        assert await state.buckets.get("one") == BUCKET
-        assert await state.buckets.replace(BUCKET, BUCKET)
+        # SSE-C was not served then, and has to be unblocked.
+        bucket = replace(BUCKET, encryption=replace(BUCKET.encryption, blocks_customer_keys=True))
+        assert await state.buckets.get("one") == bucket
+        assert await state.buckets.replace(bucket, bucket)
         await state.aclose()
 
 
