@@ -48,7 +48,13 @@ def managed_key(endpoint: Endpoint) -> str:
 def test_a_bucket_without_a_rule_has_sse_s3(endpoint: Endpoint) -> None:
     client, bucket = s3(endpoint), new_bucket(endpoint)
     rules = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
-    assert rules == [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]
+    assert rules == [
+        {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+            "BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]},
+            "BucketKeyEnabled": False,
+        }
+    ]
     put = client.put_object(Bucket=bucket, Key="a", Body=b"hello")
     head = client.head_object(Bucket=bucket, Key="a")
     for answer in (put, head):
@@ -66,6 +72,7 @@ def test_a_rule_is_kept_as_configured_and_the_answers_name_the_arn(endpoint: End
     rule = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule == {
         "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": named},
+        "BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]},
         "BucketKeyEnabled": False,
     }
     put = client.put_object(Bucket=bucket, Key="a", Body=b"hello")
