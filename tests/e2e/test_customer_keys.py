@@ -1,4 +1,4 @@
-"""SSE-C with boto3 and the aws CLI, over https: blocked until a bucket is told otherwise, and no use without the key."""
+"""SSE-C with boto3 and the aws CLI, over https: blocked until a bucket says otherwise, and no use without the key."""
 
 import base64
 import hashlib
