@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from proxy.values import value_class
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -88,7 +90,7 @@ class CredentialSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@value_class
 class CallOrigin:
     """Where a call to the key service comes from; policies, grants and audit look at it."""
 

@@ -1,18 +1,19 @@
 """HTTP messages as the rest of the program sees them, whichever server or client carries them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.stream import Body
+from proxy.values import value_class
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 """Header fields. Bytes above 0x7F in a value are kept as UTF-8 with ``surrogateescape``."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Peer:
     """The other end of a connection, as far as the transport knows it."""
 
@@ -21,7 +22,7 @@ class Peer:
     """Whether the connection is TLS."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Request:
     """A request, received or to be sent. ``path`` and ``query`` are raw: percent-encoded, never normalised."""
 
@@ -45,7 +46,7 @@ class Request:
         return next((value for key, value in self.parameters if key == name), None)
 
 
-@dataclass(frozen=True)
+@value_class
 class Response:
     """An answer. The body's length is known: ``Content-Length`` stands in the headers or ``body`` is bytes.
 

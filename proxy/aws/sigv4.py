@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,6 +27,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.aws.sigv4_claim import QUERY_AUTHENTICATION, Claim, claimed_service, is_anonymous, read_claim
 from proxy.aws.sigv4_errors import SKEW, SignatureErrors
+from proxy.values import value_class
 
 __all__ = ["Scope", "Verified", "anonymous", "claimed_service", "effective_headers", "is_anonymous", "sign", "verify"]
 
@@ -54,7 +55,7 @@ _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True)
+@value_class
 class Scope:
     """A credential scope without its last element, ``aws4_request``."""
 
@@ -67,7 +68,7 @@ class Scope:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-@dataclass(frozen=True)
+@value_class
 class Verified:
     """What a verified signature says of a request."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NoReturn
@@ -12,6 +11,7 @@ from proxy.aws.canonical import ALGORITHM
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
 from proxy.aws.sigv4_errors import Credential, SignatureErrors
+from proxy.values import value_class
 
 MAX_EXPIRES: Final = 604_800
 """The longest life of a presigned URL: seven days, in seconds."""
@@ -42,7 +42,7 @@ _EXPIRES = re.compile(r"-?[0-9]{1,18}")
 _CREDENTIAL_SERVICE = re.compile(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]*)/")
 
 
-@dataclass(frozen=True)
+@value_class
 class Claim:
     """What a request says of its signature, well-formed but not verified."""
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from proxy.aws.errors import AwsError
+from proxy.values import value_class
 
 SKEW = timedelta(minutes=15)
 
@@ -36,7 +37,7 @@ def extended_format(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-@dataclass(frozen=True)
+@value_class
 class Credential:
     """The credential of a signature, as claimed: ``AKID/date/region/service/terminator``."""
 

@@ -6,11 +6,12 @@ See FORMAT.md, section 7.
 import binascii
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 
 from proxy.envelope.errors import EnvelopeError
+from proxy.values import value_class
 
 CODES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
     {
@@ -44,7 +45,7 @@ TYPE_CODES: Final[Mapping[str | None, int]] = MappingProxyType({None: 0, "COMPOS
 TYPES: Final[Mapping[int, str | None]] = MappingProxyType({code: name for name, code in TYPE_CODES.items()})
 
 
-@dataclass(frozen=True)
+@value_class
 class Digests:
     """What is known of a plaintext."""
 

@@ -4,7 +4,7 @@ import binascii
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from proxy.envelope.errors import EnvelopeError, UnknownVersion
 from proxy.envelope.keys import ID_SIZE, SALT_SIZE, VERSION, canonical_context
 from proxy.envelope.varint import decode_varint, encode_varint
+from proxy.values import value_class
 
 METADATA_PREFIX: Final = "x-amz-meta-"
 RESERVED_PREFIX: Final = "sse-proxy-"
@@ -60,7 +61,7 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True)
+@value_class
 class Header:
     """The header of one object. Nothing in it is secret."""
 

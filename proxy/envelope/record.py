@@ -1,7 +1,5 @@
 """The sealed record in the header: what is not needed to unwrap the key. See FORMAT.md, section 2."""
 
-from dataclasses import dataclass
-
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -11,9 +9,10 @@ from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import RECORD_NONCE_SIZE, Layout
 from proxy.envelope.keys import ALGORITHM, HEAD_LABEL, VERSION
 from proxy.envelope.varint import decode_varint, encode_varint
+from proxy.values import value_class
 
 
-@dataclass(frozen=True)
+@value_class
 class Record:
     """What a record says."""
 

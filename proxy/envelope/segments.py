@@ -5,7 +5,6 @@ more as views of their input: a buffer that was handed to them must not be chang
 """
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from cffi import FFI  # type: ignore[import-untyped]
@@ -25,6 +24,7 @@ from proxy.envelope.ranges import (
     stream_size,
 )
 from proxy.stream import Buffer
+from proxy.values import value_class
 
 # A bytearray is filled with zeros when it is made, which costs a quarter of what encrypting the same bytes does.
 _allocate: Final = FFI().new_allocator(should_clear_after_alloc=False)
@@ -158,21 +158,21 @@ class Sealer:
         self._room = SEGMENT_PLAINTEXT
 
 
-@dataclass(frozen=True)
+@value_class
 class Skip:
     """Stored bytes that are dropped unread."""
 
     size: int
 
 
-@dataclass(frozen=True)
+@value_class
 class Expect:
     """Stored bytes that are known beforehand."""
 
     data: bytes
 
 
-@dataclass(frozen=True)
+@value_class
 class Segments:
     """Segments ``first`` to ``last`` of a stream. With ``footer``, which checks a footer, they end with the stream's
     last one, and that one is opened once the footer after it was found right."""

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from proxy.envelope import footer as footers
 from proxy.envelope import keys
@@ -15,13 +15,14 @@ from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_si
 from proxy.envelope.record import Record
 from proxy.envelope.segments import Expect, Opener, Sealer, Section, Segments, Skip, new_stream
 from proxy.stream import Buffer
+from proxy.values import value_class
 from proxy.xaes import NONCE_SIZE
 
 Random = Callable[[int], bytes]
 """Gives so many random bytes, as ``os.urandom`` does."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Wrapping:
     """How a data key is wrapped."""
 
@@ -42,7 +43,7 @@ class Wrapping:
     """The customer's key (32 bytes): for SSE-C, and then without ARN, blob, context and other keys."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Unlocked:
     """An object whose data key is at hand and was found to be the right one."""
 

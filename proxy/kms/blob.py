@@ -19,13 +19,13 @@ opens in each of its Regions.
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
 from proxy.kms import errors
+from proxy.values import value_class
 from proxy.xaes import XAES256GCM
 
 VERSION: Final = 1
@@ -53,7 +53,7 @@ class BlobKey(NamedTuple):
     ordinal: int
 
 
-@dataclass(frozen=True)
+@value_class
 class Blob:
     """A blob taken apart; nothing about it is authenticated yet."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from proxy.aws.credentials import CallOrigin
+from proxy.values import value_class
 
 AWS_MANAGED_S3_KEY: Final = "alias/aws/s3"
 """The AWS managed key of S3 in the caller's account; it is made when it is first used."""
@@ -16,7 +17,7 @@ applies to it, and nobody can disable it."""
 EncryptionContext = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@value_class
 class DataKey:
     """A new data key, in the clear and wrapped under a KMS key."""
 

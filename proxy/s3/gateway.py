@@ -14,6 +14,7 @@ from proxy.kms.provider import KeyProvider
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.state import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
 from proxy.s3.upstream import Upstream
+from proxy.values import value_class
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Gateway:
         return replace(self, upstream=upstream, short_reads=short_reads)
 
 
-@dataclass(frozen=True)
+@value_class
 class Target:
     """What a request names; ``""`` for what it does not. The key is decoded and never normalised."""
 
@@ -125,7 +126,7 @@ class Target:
         return f"/{self.bucket}/{encoded}" if self.key else f"/{self.bucket}"
 
 
-@dataclass(frozen=True)
+@value_class
 class Call:
     """One authenticated and authorized S3 request."""
 

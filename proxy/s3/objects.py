@@ -6,7 +6,7 @@ Every reader of objects goes through ``describe``: GetObject, HeadObject, and li
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote
 
 from proxy.aws.credentials import CallOrigin
@@ -27,11 +27,12 @@ from proxy.s3.gateway import Gateway, Target
 from proxy.s3.object_records import records_of, version_id_of
 from proxy.s3.state import BucketRecord, ObjectRecord
 from proxy.s3.store_reads import read_stored
+from proxy.values import value_class
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@value_class
 class StoredObject:
     """An object that is in the store now."""
 

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.aws import checksums, sigv4
@@ -17,6 +16,7 @@ from proxy.aws.message import Request
 from proxy.aws.sigv4 import Verified
 from proxy.aws.sigv4_errors import printable
 from proxy.stream import Buffer
+from proxy.values import value_class
 
 SDK_ALGORITHM: Final = "x-amz-sdk-checksum-algorithm"
 
@@ -26,7 +26,7 @@ _NOT_VALUES = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type", "x-a
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
-@dataclass(frozen=True)
+@value_class
 class Payload:
     """A body that is about to be read."""
 

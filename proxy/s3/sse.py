@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 
@@ -31,6 +31,7 @@ from proxy.s3.errors import (
 )
 from proxy.s3.gateway import Call, Settings
 from proxy.s3.state import EncryptionRule
+from proxy.values import value_class
 
 SSE: Final = "x-amz-server-side-encryption"
 KEY_ID: Final = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -46,7 +47,7 @@ _MODES: Final[Mapping[str, Mode]] = MappingProxyType({mode.value: mode for mode 
 """By what ``x-amz-server-side-encryption`` and the bucket's rule call them."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Choice:
     """How a new object will be encrypted."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from proxy.values import value_class
+
 
 @dataclass(frozen=True)
 class EncryptionRule:
@@ -93,7 +95,7 @@ class PartRecord:
     modified: datetime
 
 
-@dataclass(frozen=True)
+@value_class
 class ObjectRecord:
     """What a listing must know of an object that the store's size and ETag do not tell, by the object's random id.
 

@@ -1,7 +1,7 @@
 """Encrypt and Decrypt, as functions for this process and as operations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.json_codec import Values
@@ -11,9 +11,10 @@ from proxy.kms.errors import KmsError
 from proxy.kms.model import ENCRYPT_DECRYPT, KEY, SYMMETRIC_DEFAULT, KeyName, KmsKey
 from proxy.kms.operation import operation
 from proxy.kms.service import NO_CONTEXT, KeyService
+from proxy.values import value_class
 
 
-@dataclass(frozen=True)
+@value_class
 class Sealed:
     """A ciphertext and what it was made under."""
 
@@ -23,7 +24,7 @@ class Sealed:
     """None for an asymmetric key, whose ciphertext does not tell."""
 
 
-@dataclass(frozen=True)
+@value_class
 class Opened:
     """What a ciphertext held, and what it was made under."""
 

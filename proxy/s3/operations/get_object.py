@@ -44,6 +44,7 @@ from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body, pump, started, transformed
+from proxy.values import value_class
 
 _ATTEMPTS: Final = 4
 """How often the store is asked at most; more than twice only while the object is being replaced."""
@@ -64,7 +65,7 @@ class Ask:
 _ALL: Final = Ask()
 
 
-@dataclass(frozen=True)
+@value_class
 class Slice:
     """The plaintext bytes of an answer, inclusive, and how they are had from the stored bytes that came.
 
