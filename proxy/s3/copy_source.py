@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Headers, Request, Response, decode_percent
+from proxy.aws.message import Headers, Request, decode_percent
 from proxy.s3 import customer_keys
 from proxy.s3 import etag as etags
-from proxy.s3.authorization import authorize, refusal
+from proxy.s3.authorization import authorize, check_expected_owner, refusal
 from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.byte_range import ByteRange
 from proxy.s3.customer_keys import CustomerKey
@@ -49,20 +49,6 @@ _CARRIED: Final = ("User-Agent", "Referer")
 
 
 @dataclass(frozen=True)
-class CopyRange(ByteRange):
-    """The bytes of a source that UploadPartCopy is to copy. Unlike a reader's range, it must lie within the source."""
-
-    def resolve(self, size: int) -> tuple[int, int]:
-        """Raises AwsError: InvalidRequest where it starts past the end, InvalidArgument where it ends there."""
-        first, last = self.first or 0, self.last or 0
-        if first >= size:
-            raise invalid_request("The specified copy range is invalid for the source object size")
-        if last >= size:
-            raise invalid_argument(f"Range specified is not valid for source object of size: {size}", RANGE, self.text)
-        return first, last
-
-
-@dataclass(frozen=True)
 class Source:
     """An object to be copied, as the store holds it now."""
 
@@ -86,8 +72,14 @@ class Source:
         return self.call.target.path + (f"?{self.stored.version}" if self.stored.version else "")
 
 
-def copy_range(headers: Headers) -> CopyRange | None:
-    """The range that UploadPartCopy names.
+def refuse_body(call: Call) -> None:
+    """Raises AwsError: InvalidRequest, for a copy that brings bytes of its own."""
+    if call.request.headers.get("Content-Length", "0") != "0":
+        raise invalid_request("You can only specify a copy source header for copy requests.")
+
+
+def copy_range(headers: Headers) -> ByteRange | None:
+    """The range that UploadPartCopy names, with both of its ends. Unlike a reader's, it must lie within the source.
 
     Raises:
         AwsError: InvalidArgument.
@@ -102,7 +94,7 @@ def copy_range(headers: Headers) -> CopyRange | None:
             "of the first and last bytes to copy"
         )
         raise invalid_argument(message, RANGE, text)
-    return CopyRange(text, int(found[1]), int(found[2]))
+    return ByteRange(text, int(found[1]), int(found[2]))
 
 
 def parse(value: str) -> tuple[Target, str | None]:
@@ -137,9 +129,7 @@ async def find(gateway: Gateway, call: Call) -> Call:
     """
     target, version_id = parse(call.request.headers[COPY_SOURCE])
     bucket = call.record if target.bucket == call.target.bucket else await bucket_on_record(gateway, target.bucket)
-    expected = call.request.headers.get("x-amz-source-expected-bucket-owner")
-    if expected is not None and expected != bucket.account:
-        raise access_denied()
+    check_expected_owner(call, "x-amz-source-expected-bucket-owner", bucket)
     headers = CIMultiDict({name: call.request.headers[name] for name in _CARRIED if name in call.request.headers})
     query = render_query([("versionId", version_id)]) if version_id else ""
     request = Request("GET", target.path, query, headers, peer=call.request.peer)
@@ -162,43 +152,47 @@ async def look_at(gateway: Gateway, source: Call, customer_key: CustomerKey | No
     answer = await gateway.upstream.send(Request("HEAD", source.target.path, source.request.query))
     await answer.aclose()
     if answer.status != 200:
-        raise await source_error(gateway, source, answer)
-    named = source.request.parameter("versionId")
-    if named is not None and named != (answer.headers.get("x-amz-version-id") or "null"):
-        # In a bucket without versions, a store may give what there is for any version.
-        raise no_such_version(source.target.key, named)
+        raise source_error(gateway, source, await store_error(answer, source))
+    check_version(source, answer.headers)
     stored = await describe(gateway, source.record, source.target.key, answer.headers, stored_length(answer), records)
     customer_keys.check_presence(stored.header, customer_key)
     return Source(source, stored, answer.headers, records, customer_key)
 
 
-async def source_error(gateway: Gateway, source: Call, answer: Response) -> AwsError:
-    """The store's refusal to give a source, in AWS's words."""
+def check_version(source: Call, answer: Headers) -> None:
+    """Refuses what a store gives for a version that it does not have, as some do in a bucket without versions.
+
+    Raises:
+        AwsError: NoSuchVersion.
+    """
     named = source.request.parameter("versionId")
-    is_marker = answer.headers.get("x-amz-delete-marker") == "true" or answer.status == 405
-    if named is not None and is_marker:
-        await answer.aclose()
+    if named is not None and named != (answer.get("x-amz-version-id") or "null"):
+        raise no_such_version(source.target.key, named)
+
+
+def source_error(gateway: Gateway, source: Call, error: AwsError) -> AwsError:
+    """The store's refusal to give a source, in AWS's words and as the caller may see it."""
+    named = source.request.parameter("versionId")
+    if named is None:
+        return no_such_source(gateway, source) if error.code == "NoSuchKey" else error
+    if error.status == 405 or error.headers.get("x-amz-delete-marker") == "true":
         message = "The source of a copy request may not specifically refer to a delete marker by version id."
         return invalid_request(message)
-    return refused(gateway, source, await store_error(answer, source))
-
-
-def refused(gateway: Gateway, source: Call, error: AwsError) -> AwsError:
-    """An error about the source as the caller may see it."""
-    named = source.request.parameter("versionId")
-    if error.code == "NoSuchKey" and named is None:
-        return no_such_source(gateway, source)
-    if error.status == 404 and named is not None and error.code in ("NoSuchKey", "NoSuchVersion"):
+    if error.status == 404:
         return no_such_version(source.target.key, named)
-    if error.status == 400 and named is not None:
-        return invalid_argument("Invalid version id specified", "versionId", named)
-    return error
+    return invalid_argument("Invalid version id specified", "versionId", named) if error.status == 400 else error
 
 
 def no_such_source(gateway: Gateway, source: Call) -> AwsError:
     """NoSuchKey; AccessDenied for who may not list the bucket."""
     hidden = refusal(source, "s3:ListBucket", Target(source.target.bucket), gateway.clock) is not None
     return access_denied() if hidden else no_such_key(source.target.key)
+
+
+def too_large() -> AwsError:
+    return invalid_request(
+        f"The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST}"
+    )
 
 
 def check_conditions(headers: Headers, stored: StoredObject, modified: str | None, now: datetime) -> None:

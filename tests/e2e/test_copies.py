@@ -1,12 +1,14 @@
 """Copies within a store, between buckets, encryption settings and versions: what is copied, byte for byte, and what the
 copy says of itself."""
 
+import io
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests.e2e.samples import MIB, body, kms, new_bucket, new_key, new_kms_key, refused, s3, shared_bucket, upload
@@ -191,6 +193,50 @@ def test_a_source_under_a_disabled_key_is_not_copied(endpoint: Endpoint) -> None
             Bucket=bucket, Key=f"{key}-copy", CopySource=f"{bucket}/{key}-copy", **KMS, SSEKMSKeyId=key_id
         )
     assert seen(endpoint, bucket, f"{key}-copy")["data"] == b"x"
+
+
+def test_parts_from_ranges_of_objects(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    single, several = {"Bucket": bucket, "Key": f"{key} +"}, {"Bucket": bucket, "Key": f"{key}-several"}
+    data, parts = body(6 * MIB, 3), {1: body(5 * MIB, 1), 2: body(MIB, 2)}
+    client.put_object(**single, Body=data)
+    upload(endpoint, bucket, several["Key"], parts, **KMS)
+    joined = b"".join(parts.values())
+    where = {"Bucket": bucket, "Key": key}
+    upload_id = client.create_multipart_upload(**where, **KMS)["UploadId"]
+    pieces = [
+        (1, single, None, data),
+        (3, several, (100, 5 * MIB + 100), joined[100 : 5 * MIB + 101]),
+        (4, several, (5 * MIB - 5, 5 * MIB + 4), joined[5 * MIB - 5 : 5 * MIB + 5]),
+    ]
+    rows = []
+    for number, source, extent, _ in pieces:
+        asked = {"CopySourceRange": f"bytes={extent[0]}-{extent[1]}"} if extent else {}
+        made = client.upload_part_copy(**where, UploadId=upload_id, PartNumber=number, CopySource=source, **asked)
+        assert made["ServerSideEncryption"] == "aws:kms"
+        rows.append({"PartNumber": number, "ETag": made["CopyPartResult"]["ETag"]})
+    again = {**where, "UploadId": upload_id, "PartNumber": 5, "CopySource": single}
+    with refused(400, "InvalidArgument"):
+        client.upload_part_copy(**again, CopySourceRange=f"bytes=0-{len(data)}")
+    with refused(400, "InvalidRequest"):
+        client.upload_part_copy(**again, CopySourceRange=f"bytes={len(data)}-{len(data)}")
+    with refused(412, "PreconditionFailed"):
+        client.upload_part_copy(**again, CopySourceIfMatch='"1"')
+    with refused(404, "NoSuchKey"):
+        client.upload_part_copy(**{**again, "CopySource": f"{bucket}/{new_key()}"})
+    client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": rows})
+    assert seen(endpoint, bucket, key)["data"] == b"".join(piece for *_, piece in pieces)
+
+
+def test_the_transfer_manager_copies_in_parts(any_endpoint: Endpoint) -> None:
+    client, source, target = s3(any_endpoint), shared_bucket(any_endpoint), new_bucket(any_endpoint, "aws:kms")
+    key, data = new_key("a +b"), body(17 * MIB + 5)
+    client.upload_fileobj(io.BytesIO(data), source, key, ExtraArgs={"Metadata": {"a": "b"}, **KMS})
+    config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=5 * MIB)
+    client.copy({"Bucket": source, "Key": key}, target, key, Config=config)
+    got = seen(any_endpoint, target, key)
+    assert (got["data"], got["ServerSideEncryption"]) == (data, "aws:kms")
+    assert got["ETag"].endswith('-4"')
 
 
 def test_the_command_line_copies_moves_and_syncs(endpoint: Endpoint) -> None:

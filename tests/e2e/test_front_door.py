@@ -214,12 +214,6 @@ def test_slashes_lead_nowhere_else(endpoint: Endpoint, target: tuple[str, str], 
 
 OBJECT, BUCKET = "/{bucket}/{key}", "/{bucket}"
 UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]] = {
-    "UploadPartCopy": (
-        "PUT",
-        OBJECT,
-        [("partNumber", "1"), ("uploadId", "x")],
-        {"x-amz-copy-source": "/{bucket}/{key}"},
-    ),
     "PostObject": ("POST", BUCKET, [], {"Content-Type": "multipart/form-data; boundary=x"}),
     "ListObjectVersions": ("GET", BUCKET, [("versions", "")], {}),
     "RestoreObject": ("POST", OBJECT, [("restore", "")], {}),

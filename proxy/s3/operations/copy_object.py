@@ -71,8 +71,7 @@ _WRAPPED_ANEW: Final = (Mode.S3, Mode.KMS, Mode.CUSTOMER)
 @operation("CopyObject", "PUT", Level.OBJECT, "s3:PutObject", headers=["x-amz-copy-source"])
 async def copy_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-    if call.request.headers.get("Content-Length", "0") != "0":
-        raise invalid_request("You can only specify a copy source header for copy requests.")
+    copy_source.refuse_body(call)
     for name in (_METADATA_DIRECTIVE, _TAGGING_DIRECTIVE):
         _check_directive(call.request.headers, name)
     customer_key = customer_keys.parse(call.request, gateway.settings, prefix=customer_keys.COPY_SOURCE_PREFIX)
@@ -87,8 +86,7 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
     stored = source.stored
     copy_source.check_conditions(asked, stored, source.headers.get("Last-Modified"), begun)
     if stored.size > LARGEST:
-        message = f"The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST}"
-        raise invalid_request(message)
+        raise copy_source.too_large()
     choice = sse.choose(call, gateway.settings)
     _refuse_no_change(call, source, choice)
     refuse_lost_content(gateway, call.target, stored.size)

@@ -49,6 +49,7 @@ from proxy.s3.operations.public_access_block import (
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
 from proxy.s3.operations.upload_part import upload_part
+from proxy.s3.operations.upload_part_copy import upload_part_copy
 
 OPERATIONS: Final = with_refusals(
     (
@@ -87,6 +88,7 @@ OPERATIONS: Final = with_refusals(
         delete_objects,
         create_multipart_upload,
         upload_part,
+        upload_part_copy,
         list_parts,
         list_multipart_uploads,
         complete_multipart_upload,

@@ -59,7 +59,6 @@ def _configurations(sub_resource: str, name: str, plural: str) -> tuple[Operatio
 
 
 UNIMPLEMENTED: Final = (
-    _row("UploadPartCopy", "PUT", Level.OBJECT, "partNumber", "uploadId", headers=("x-amz-copy-source",)),
     _object("RenameObject", "PUT", "renameObject"),
     _object("UpdateObjectEncryption", "PUT", "encryption"),
     _object("GetObjectTorrent", "GET", "torrent"),

@@ -5,6 +5,7 @@ from multidict import CIMultiDict
 
 from proxy.aws.message import Request, Response
 from proxy.envelope import v1
+from proxy.envelope.v1 import Unlocked
 from proxy.s3 import customer_keys, multipart, payload, sse
 from proxy.s3 import etag as etags
 from proxy.s3.errors import invalid_request
@@ -15,7 +16,7 @@ from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.operations.put_object import MAX_OBJECT, digests_of, shows_md5
 from proxy.s3.payload import Payload
 from proxy.s3.state import PartRecord, UploadRecord
-from proxy.stream import Pipeline, pump
+from proxy.stream import Body, Pipeline, pump
 
 
 @operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
@@ -27,6 +28,22 @@ async def upload_part(gateway: Gateway, call: Call) -> Response:
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
     _check_algorithm(upload, plan)
     unlocked, _ = await multipart.unlock(gateway, call, upload, customer_key)
+    part = await write_part(gateway, call, upload, unlocked, number, call.request.body, plan)
+    found = CIMultiDict({"ETag": part.etag})
+    found.update(sse.response_headers(unlocked.header, customer_key))
+    found.update({name: value for name, value in checksum_headers(part.checksums, "").items() if value})
+    return Response(200, found)
+
+
+async def write_part(
+    gateway: Gateway, call: Call, upload: UploadRecord, unlocked: Unlocked, number: int, body: Body, plan: Payload
+) -> PartRecord:
+    """Seals a body as a part of the upload and has the store keep it; ``plan`` says what the body is and how it is
+    verified.
+
+    Raises:
+        AwsError: the body is not right, or the store's refusal.
+    """
     with_md5 = shows_md5(gateway, unlocked.header.mode)
     verifier = plan.verifier(want_md5=with_md5)
     sealer = v1.seal_part(
@@ -36,30 +53,25 @@ async def upload_part(gateway: Gateway, call: Call) -> Response:
         footer=lambda: digests_of(verifier, with_md5=with_md5),
         random=gateway.random,
     )
-    body = pump(call.request.body, Pipeline(verifier, sealer))
+    sealed = pump(body, Pipeline(verifier, sealer))
     headers = {"Content-Length": str(sealer.stored_size)}
-    request = Request("PUT", call.target.path, multipart.upload_query(call, number), CIMultiDict(headers), body)
+    request = Request("PUT", call.target.path, multipart.upload_query(call, number), CIMultiDict(headers), sealed)
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200)
     upstream_etag = etag_of(answer.headers)
-    shown = f'"{verifier.md5.hex()}"' if with_md5 else etags.to_client(upstream_etag)
-    await gateway.uploads.add_part(
-        PartRecord(
-            upload_id=upload.upload_id,
-            number=number,
-            upstream_etag=upstream_etag,
-            etag=shown,
-            attempt=sealer.salt[:16],
-            salt=sealer.salt,
-            size=plan.length,
-            checksums=verifier.checksums,
-            modified=gateway.clock(),
-        )
+    part = PartRecord(
+        upload_id=upload.upload_id,
+        number=number,
+        upstream_etag=upstream_etag,
+        etag=f'"{verifier.md5.hex()}"' if with_md5 else etags.to_client(upstream_etag),
+        attempt=sealer.salt[:16],
+        salt=sealer.salt,
+        size=plan.length,
+        checksums=verifier.checksums,
+        modified=gateway.clock(),
     )
-    found = CIMultiDict({"ETag": shown})
-    found.update(sse.response_headers(unlocked.header, customer_key))
-    found.update({name: value for name, value in checksum_headers(verifier.checksums, "").items() if value})
-    return Response(200, found)
+    await gateway.uploads.add_part(part)
+    return part
 
 
 def _check_algorithm(upload: UploadRecord, plan: Payload) -> None:
