@@ -41,7 +41,7 @@ test: $(VENV)/.installed-test lint $(if $(findstring minio,$(STORES)),minio)
 soak: $(VENV)/.installed-test $(if $(findstring minio,$(STORES)),minio)
 	STORES='$(STORES)' MINIO_BINARY='$(MINIO_BINARY)' $(VENV)/bin/pytest --capture=no tests/soak
 
-bench: $(VENV)/.installed-bench $(if $(findstring minio,$(STORES)),minio)
+bench: $(VENV)/.installed-test $(if $(findstring minio,$(STORES)),minio)
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -qq --no-install-recommends nginx-light; } || \
 	  { echo 'nginx is needed to compare with, and only root can install it: apt-get install nginx-light'; exit 1; }
@@ -81,11 +81,6 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo 'installing what the tests need'
 	@$(PIP) --editable '.[dev-store,test]'
-	@touch $@
-
-$(VENV)/.installed-bench: $(VENV)/.installed-test
-	@echo 'installing what the benchmark needs'
-	@$(PIP) --editable '.[dev-store,test,bench]'
 	@touch $@
 
 clean:

