@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import os
-import re
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,7 +16,7 @@ import uvloop
 from proxy.audit.log import AuditLog
 from proxy.audit.verify import Report, verify
 from proxy.aws.credentials import StoreCredentials
-from proxy.config import Config, ConfigError, StartError, load
+from proxy.config import AUTO, Config, ConfigError, StartError, load
 from proxy.key_commands import open_key_store, open_root_key
 from proxy.kms import scheduler
 from proxy.kms.audit import AuditUnavailable
@@ -32,10 +31,12 @@ from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
 from proxy.s3.adoption import adopt_buckets
-from proxy.s3.gateway import Gateway, Settings, StoreProfile
+from proxy.s3.gateway import Gateway, Settings
 from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
+from proxy.s3.store_detection import detect, wait_for_store
+from proxy.s3.store_profiles import PROFILES, StoreProfile
 from proxy.s3.stores.sqlite import SqliteState
 from proxy.server.access_log import AccessLog
 from proxy.server.endpoint import Endpoint
@@ -52,33 +53,6 @@ logger = logging.getLogger(__name__)
 _FOLLOW_SECONDS: Final = 1.0
 
 AUDIT_KEY_LABEL: Final = b"audit log v1"
-
-STORE_PROFILES: Final[Mapping[str, StoreProfile]] = {
-    # Nobody knows what it, or a server in front of it, makes of dot segments: "b/../c/k" must never become "c/k".
-    "s3": StoreProfile("s3", unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
-    "minio": StoreProfile(
-        "minio",
-        metadata_limit=2048,
-        # A key that ends in "/" is kept under its name with this suffix in place of the slash.
-        unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),
-        sub_resources_read_as_create=frozenset({"logging", "ownershipControls", "requestPayment", "website"}),
-    ),
-    "seaweedfs": StoreProfile(
-        "seaweedfs",
-        drops_marker_bodies=True,
-        deletes_filled_buckets=True,
-        conditional_deletes=True,
-        conditional_copies=True,
-        copies_keep_parts=True,
-        copies_with_locks=False,
-        lists_versions_by_folder=True,
-        metadata_limit=8192,
-        # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
-        unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),
-        sub_resources_read_as_create=frozenset({"logging", "metrics", "notification", "website"}),
-    ),
-}
-"""What is known of each kind of store; found by running them."""
 
 
 def run_worker(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
@@ -161,7 +135,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         clock=_now,
         random=os.urandom,
         memory=MemoryBudget(config.limits.small_body_memory),
-        settings=_settings(config),
+        settings=_settings(config, await _store(config, short_reads, stopped)),
         principals=principals,
     )
     access_log = AccessLog(sys.stderr.write, name) if config.log_level in ("debug", "info") else None
@@ -307,9 +281,33 @@ def _upstream(config: Config) -> HttpUpstream:
     )
 
 
-def _settings(config: Config) -> Settings:
+async def _store(config: Config, upstream: HttpUpstream, stopped: asyncio.Event) -> StoreProfile:
+    """What the store is taken for."""
+    name = config.upstream.store
+    if name == AUTO:
+        name = await wait_for_store(upstream, os.urandom, stopped.is_set)
+        logger.info("the store at %s is taken for: %s", config.upstream.url, name)
+    return PROFILES[name]
+
+
+async def detect_store(config: Config) -> str:
+    """The profile that the store will be taken for.
+
+    Raises:
+        UpstreamError: it does not answer.
+    """
+    if config.upstream.store != AUTO:
+        return config.upstream.store
+    upstream = _upstream(config)
+    try:
+        return await detect(upstream, os.urandom)
+    finally:
+        await upstream.aclose()
+
+
+def _settings(config: Config, store: StoreProfile) -> Settings:
     return Settings(
-        store=STORE_PROFILES[config.upstream.store],
+        store=store,
         upstream_region=config.upstream.region,
         domains=("localhost", *config.listen.domains),
         any_region=config.listen.any_region,

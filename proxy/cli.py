@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy import __version__, dev, keys_cli
-from proxy.config import Config, ConfigError, StartError, load
+from proxy.config import AUTO, Config, ConfigError, StartError, load
 from proxy.development import REGION, DataDirectory
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
 from proxy.supervision import serve
@@ -233,8 +233,20 @@ def _check_config(options: argparse.Namespace) -> int:
     upstream = config.upstream
     _say(f"{options.config}: ok")
     _say(f"listens on {scheme}://{config.listen.host}:{config.listen.port} with {config.listen.workers} workers")
-    _say(f"in front of {upstream.url} ({upstream.store}); users: {', '.join(user.caller.arn for user in config.users)}")
+    store = _found_store(config) if upstream.store == AUTO else upstream.store
+    _say(f"in front of {upstream.url} ({store}); users: {', '.join(user.caller.arn for user in config.users)}")
     return 0
+
+
+def _found_store(config: Config) -> str:
+    # As above.
+    from proxy.app import detect_store  # noqa: PLC0415
+    from proxy.s3.upstream import UpstreamError  # noqa: PLC0415
+
+    try:
+        return f"auto: {asyncio.run(detect_store(config))}"
+    except UpstreamError:
+        return "auto: it does not answer now"
 
 
 def _version(_: argparse.Namespace) -> int:

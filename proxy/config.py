@@ -25,18 +25,19 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from proxy.aws.credentials import AccessKey
 from proxy.keys_reader import REGION_NAME, KeysSettings, read_keys
 from proxy.kms.quotas import GROUPS
 from proxy.principals_reader import read_roles, read_users
+from proxy.s3.store_profiles import PROFILES
 from proxy.settings_reader import Environment, Faults, Section, checked, suggestion
 from proxy.sts.principals import Role
 
-StoreProfile = Literal["seaweedfs", "minio", "s3"]
-STORE_PROFILES: Final = ("seaweedfs", "minio", "s3")
+AUTO: Final = "auto"
+STORES: Final = (AUTO, *PROFILES)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "sse_c", "quotas", "audit", "log")
@@ -90,8 +91,8 @@ class UpstreamSettings:
     secret_access_key: str = field(repr=False)
     region: str = "us-east-1"
     """The Region that requests to the store are signed for."""
-    store: StoreProfile = "s3"
-    """Which store it is: names the quirks to expect."""
+    store: str = AUTO
+    """Which store it is: names the quirks to expect; ``auto``: it is asked when a worker starts."""
     connections: int = 256
     """The most connections to the store per worker."""
     connect_timeout: float = 5.0
@@ -287,7 +288,7 @@ def _upstream(section: Section, environment: Environment) -> UpstreamSettings:
         access_key_id=access_key_id,
         secret_access_key=section.secret("secret_access_key", "UPSTREAM_SECRET_ACCESS_KEY"),
         region=region,
-        store=cast(StoreProfile, section.choice("store", STORE_PROFILES, "s3")),
+        store=section.choice("store", STORES, AUTO),
         connections=section.integer("connections", UpstreamSettings.connections, 1, 65535),
         connect_timeout=section.seconds("connect_timeout", UpstreamSettings.connect_timeout),
         first_byte_timeout=section.seconds("first_byte_timeout", UpstreamSettings.first_byte_timeout),

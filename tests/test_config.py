@@ -60,7 +60,7 @@ def test_a_short_file_is_filled_with_defaults(tmp_path: Path) -> None:
     assert config.listen.tls_certificate is None
     assert config.upstream.url == "http://127.0.0.1:8333"
     assert config.upstream.region == "us-east-1"
-    assert config.upstream.store == "s3"
+    assert config.upstream.store == "auto"
     assert config.keys.database == tmp_path / "keys.db"
     assert config.keys.root_key_file == tmp_path / "root.key"
     assert config.keys.root_key is None
@@ -177,7 +177,7 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         "'127.0.0.1:8333/bucket'",
         "[upstream] secret_access_key: is required (here, or secret_access_key_file, or the environment variable "
         "SSE_KMS_PROXY_UPSTREAM_SECRET_ACCESS_KEY)",
-        "[upstream] store: must be one of seaweedfs, minio, s3, not 'minoi'; did you mean minio?",
+        "[upstream] store: must be one of auto, s3, aws, ceph, minio, seaweedfs, not 'minoi'; did you mean minio?",
         "[upstream] connect_timeout: must be more than 0 and at most 86400 seconds, not 0",
         "[keys] database: must be a string, not a whole number",
         "[keys] root_key_file: is required (or the environment variable SSE_KMS_PROXY_ROOT_KEY)",

@@ -1,6 +1,5 @@
 """The gateway's ports and settings in one value, and what an operation is told of the call it serves."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,39 +12,9 @@ from proxy.aws.sigv4 import Verified
 from proxy.kms.provider import KeyProvider
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.state import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
+from proxy.s3.store_profiles import StoreProfile
 from proxy.s3.upstream import Upstream
 from proxy.values import value_class
-
-
-@dataclass(frozen=True)
-class StoreProfile:
-    """What a kind of store does differently from AWS, as far as the gateway must know."""
-
-    name: str = "s3"
-    drops_marker_bodies: bool = False
-    """Answers 200 to a PUT of a key that ends in ``/`` and keeps neither its body nor its metadata."""
-    deletes_filled_buckets: bool = False
-    """Deletes a bucket that still has objects, where AWS answers BucketNotEmpty."""
-    conditional_deletes: bool = False
-    """Honours If-Match on DELETE and ETag in DeleteObjects; elsewhere such a request is refused, lest it delete."""
-    conditional_copies: bool = False
-    """Honours If-Match and If-None-Match on CopyObject; elsewhere such a copy is made otherwise, lest it overwrite."""
-    copies_keep_parts: bool = False
-    """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
-    copies_with_locks: bool = True
-    """Gives a copy the object lock that the request asks for, and not that of its source."""
-    lists_versions_by_folder: bool = False
-    """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
-    metadata_limit: int = 2048
-    """Bytes of user metadata, names and values, that an object may have."""
-    unfit_keys: re.Pattern[str] | None = None
-    """Matches, anywhere in them, keys that the store would keep under another name or hide from listings."""
-    sub_resources_read_as_create: frozenset[str] = frozenset()
-    """Sub-resources of a bucket whose PUT the store takes for CreateBucket; they must never be sent."""
-
-    def fits(self, key: str) -> bool:
-        """Whether the store keeps an object under exactly this key, as far as is known; it may still refuse it."""
-        return self.unfit_keys is None or self.unfit_keys.search(key) is None
 
 
 @dataclass(frozen=True)

@@ -343,6 +343,8 @@ class Serve:
     tls: bool = False
     extra: str = ""
     """More TOML, appended to the configuration: whole sections."""
+    kind: str = ""
+    """What the configuration takes the store for; its own name if empty."""
     port: int = field(default_factory=free_port)
     programs: list[Program] = field(default_factory=list)
 
@@ -360,7 +362,7 @@ class Serve:
             *([f'tls_certificate = "{tls.certificate}"', f'tls_key = "{tls.key}"'] if tls else []),
             "[upstream]",
             f'url = "{self.store.url}"',
-            f'store = "{self.store.name}"',
+            f'store = "{self.kind or self.store.name}"',
             f'access_key_id = "{self.store.access_key_id}"',
             f'secret_access_key = "{self.store.secret_access_key}"',
             "[keys]",

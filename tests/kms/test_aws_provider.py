@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app import STORE_PROFILES
 from proxy.aws.message import Request, Response
 from proxy.envelope import v1
 from proxy.envelope.digests import Digests
@@ -23,6 +22,7 @@ from proxy.kms.audit import AuditUnavailable, Event, Lazy
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
 from proxy.kms.providers.aws import AwsKeyProvider
+from proxy.s3.store_profiles import PROFILES
 from proxy.stream import read_all
 from tests.fakes import FakeRandom
 from tests.kms.aws_endpoint import aws, listening, provider
@@ -281,7 +281,7 @@ def test_a_ciphertext_blob_of_aws_leaves_room_for_a_clients_metadata(algorithm: 
     used = sum(len(name) + len(value) for name, value in fields.items())
     # With names in full, as MinIO counts them; S3 counts 11 bytes less for each of the three.
     assert used < 850
-    assert STORE_PROFILES["minio"].metadata_limit - used >= 1200
+    assert PROFILES["minio"].metadata_limit - used >= 1200
 
 
 class Events:

@@ -16,10 +16,11 @@ from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.root_keys.file import LocalRootKey
 from proxy.kms.service import KeyService
 from proxy.kms.stores.memory import MemoryKeyStore
-from proxy.s3.gateway import Call, Gateway, Settings, StoreProfile, Target
+from proxy.s3.gateway import Call, Gateway, Settings, Target
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operation import Operation
 from proxy.s3.state import BucketRecord, EncryptionRule
+from proxy.s3.store_profiles import StoreProfile
 from proxy.s3.stores.memory import MemoryState
 from proxy.stream import Buffer, read_all
 from tests.fakes import FakeClock, FakeRandom

@@ -2,16 +2,17 @@
 
 A document is verified and parsed before it goes up; an answer's root element must be the one that the operation has.
 Stores take a sub-resource that they do not know for none: a PUT of it is then CreateBucket or PutObject, a DELETE
-deletes the bucket or the object, a GET is a listing. Therefore the table has only what stores commonly have, and no
-DELETE of a sub-resource that either SeaweedFS or MinIO takes for DeleteBucket.
+deletes the bucket or the object, a GET is a listing. Therefore what changes anything goes up only to a store whose
+profile has it, and is 501 NotImplemented elsewhere; what reads may go to any, for the answer's root tells.
 
 Source: the operations' pages in https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from proxy.aws import xml_codec
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.s3.documents import read_document
 from proxy.s3.errors import malformed_xml, not_implemented
@@ -21,6 +22,7 @@ from proxy.s3.operation import Level, Operation
 
 _MAX_DOCUMENT: Final = 1024 * 1024
 _VERSION: Final = ("x-amz-version-id",)
+_NO_LOCK: Final = ("NoSuchObjectLegalHold", "NoSuchObjectRetention", "NoSuchObjectLockConfiguration")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class Forwarded:
     query_names: tuple[str, ...] = ()
     header_names: tuple[str, ...] = ()
     answer_header_names: tuple[str, ...] = ()
+    by_id: bool = False
+    """Whether the bucket has several, told apart by ``id``."""
 
     def operation(self) -> Operation:
-        return Operation(
-            self.name, self.method, self.level, self.action, self._run, query=frozenset({self.sub_resource})
-        )
+        query = {self.sub_resource, "id"} if self.by_id else {self.sub_resource}
+        return Operation(self.name, self.method, self.level, self.action, self._run, query=frozenset(query))
 
     def versioned(self, action: str) -> Operation:
         """The same on one version of the object, which is another action."""
@@ -51,10 +54,10 @@ class Forwarded:
         return replace(row, action=action, query=row.query | {"versionId"})
 
     async def _run(self, gateway: Gateway, call: Call) -> Response:
-        if self.method == "PUT" and self.sub_resource in gateway.settings.store.sub_resources_read_as_create:
+        if self.method != "GET" and self.name not in gateway.settings.store.changes:
             raise not_implemented()
         body, headers = b"", {}
-        if self.method == "PUT":
+        if self.method in ("PUT", "POST"):
             body = await read_document(gateway, call, _MAX_DOCUMENT)
             _check_document(body, self.root)
             headers = {"Content-MD5": content_md5(body), "Content-Type": "application/xml"}
@@ -69,14 +72,25 @@ class Forwarded:
             body=body,
         )
         answer = await gateway.upstream.send(request)
-        content = await expect(answer, call.target, 200, 204)
+        try:
+            content = await expect(answer, call.target, 200, 202, 204)
+        except AwsError as error:
+            raise _as_on_aws(error) from None
         passed_on = passed(answer.headers, self.answer_header_names)
         if self.method != "GET":
-            return Response(self.status, passed_on)
+            return Response(answer.status if self.method == "POST" else self.status, passed_on)
         if root_of(content) != self.root:
             raise not_implemented()
         passed_on["Content-Type"] = "application/xml"
         return Response(self.status, passed_on, content)
+
+
+def _as_on_aws(error: AwsError) -> AwsError:
+    """Stores have different names for a lock that an object does not have."""
+    if error.code not in _NO_LOCK:
+        return error
+    message = "The specified object does not have a ObjectLock configuration"
+    return AwsError("NoSuchObjectLockConfiguration", message, 404)
 
 
 def _check_document(body: bytes, root: str) -> None:
@@ -116,6 +130,18 @@ def _object(name: str, method: str, action: str, sub_resource: str, root: str = 
         answer_header_names=_VERSION,
     )
     return replace(row, **more)  # type: ignore[arg-type]
+
+
+def _configurations(sub_resource: str, kind: str, root: str, listed: str) -> tuple[Forwarded, ...]:
+    """Get, List, Put and Delete of a sub-resource of which a bucket has several."""
+    name, read, write = f"Bucket{root}", f"s3:Get{kind}Configuration", f"s3:Put{kind}Configuration"
+    one: dict[str, Any] = {"by_id": True, "query_names": ("id",)}
+    return (
+        _bucket(f"Get{name}", "GET", read, sub_resource, root, **one),
+        _bucket(f"List{name}s", "GET", read, sub_resource, listed, query_names=("continuation-token",)),
+        _bucket(f"Put{name}", "PUT", write, sub_resource, root, status=204, **one),
+        _bucket(f"Delete{name}", "DELETE", write, sub_resource, status=204, **one),
+    )
 
 
 _MINIMUM_SIZE: Final = ("x-amz-transition-default-minimum-object-size",)
@@ -186,6 +212,40 @@ _BUCKET_ROWS: Final = (
     ),
     _bucket("GetBucketWebsite", "GET", "s3:GetBucketWebsite", "website", "WebsiteConfiguration"),
     _bucket("PutBucketWebsite", "PUT", "s3:PutBucketWebsite", "website", "WebsiteConfiguration"),
+    _bucket("DeleteBucketWebsite", "DELETE", "s3:DeleteBucketWebsite", "website", status=204),
+    _bucket("GetBucketReplication", "GET", "s3:GetReplicationConfiguration", "replication", "ReplicationConfiguration"),
+    _bucket(
+        "PutBucketReplication",
+        "PUT",
+        "s3:PutReplicationConfiguration",
+        "replication",
+        "ReplicationConfiguration",
+        header_names=("x-amz-bucket-object-lock-token",),
+    ),
+    _bucket("DeleteBucketReplication", "DELETE", "s3:PutReplicationConfiguration", "replication", status=204),
+    _bucket(
+        "GetBucketAccelerateConfiguration",
+        "GET",
+        "s3:GetAccelerateConfiguration",
+        "accelerate",
+        "AccelerateConfiguration",
+    ),
+    _bucket(
+        "PutBucketAccelerateConfiguration",
+        "PUT",
+        "s3:PutAccelerateConfiguration",
+        "accelerate",
+        "AccelerateConfiguration",
+    ),
+    *_configurations("analytics", "Analytics", "AnalyticsConfiguration", "ListBucketAnalyticsConfigurationResult"),
+    *_configurations(
+        "intelligent-tiering",
+        "IntelligentTiering",
+        "IntelligentTieringConfiguration",
+        "ListBucketIntelligentTieringConfigurationsOutput",
+    ),
+    *_configurations("inventory", "Inventory", "InventoryConfiguration", "ListInventoryConfigurationsResult"),
+    *_configurations("metrics", "Metrics", "MetricsConfiguration", "ListMetricsConfigurationsResult"),
     _bucket("GetBucketLogging", "GET", "s3:GetBucketLogging", "logging", "BucketLoggingStatus"),
     _bucket("PutBucketLogging", "PUT", "s3:PutBucketLogging", "logging", "BucketLoggingStatus"),
     _bucket(
@@ -222,6 +282,14 @@ _OBJECT_ROWS: Final = (
         "retention",
         "Retention",
         header_names=("x-amz-bypass-governance-retention",),
+    ),
+    _object(
+        "RestoreObject",
+        "POST",
+        "s3:RestoreObject",
+        "restore",
+        "RestoreRequest",
+        answer_header_names=("x-amz-restore-output-path",),
     ),
 )
 

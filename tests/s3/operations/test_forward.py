@@ -14,6 +14,7 @@ from proxy.s3.operation import Level, Operation
 from proxy.s3.operations.forward import FORWARDED, Forwarded, root_of
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED
 from proxy.s3.state import BucketRecord
+from proxy.s3.store_profiles import PROFILES, StoreProfile
 from tests.s3.fakes import ACCOUNT, FakeUpstream, make_call, make_gateway, store_error
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))
@@ -29,9 +30,18 @@ def _row(operation: Operation) -> Forwarded:
 
 async def _run(gateway: Gateway, operation: Operation, query: str = "", **more: Any) -> Response:
     target = Target("bucket", "k") if operation.level is Level.OBJECT else Target("bucket")
-    (name,) = (part for part in operation.query if part != "versionId")
+    (name,) = operation.query - {"versionId", "id"}
     call = make_call(operation.method, target, f"{name}&{query}", record=RECORD, **more)
     return await operation.run(gateway, call)
+
+
+def _gateway(upstream: FakeUpstream | None = None) -> Gateway:
+    """Over a store that has everything."""
+    return make_gateway(upstream, changes=PROFILES["aws"].changes)
+
+
+def _document(operation: Operation) -> bytes:
+    return xml_codec.render(_row(operation).root, {}) if operation.method in ("PUT", "POST") else b""
 
 
 def _sent(gateway: Gateway) -> Any:
@@ -41,7 +51,7 @@ def _sent(gateway: Gateway) -> Any:
 
 @pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "PUT"], ids=lambda row: row.name)
 async def test_a_put_goes_up_whole_and_alone(operation: Operation) -> None:
-    gateway, row = make_gateway(), _row(operation)
+    gateway, row = _gateway(), _row(operation)
     body = xml_codec.render(row.root, {})
     headers = {"x-amz-meta-evil": "1", "x-amz-acl": "public-read"}
     answer = await _run(gateway, operation, "x-id=a&x-amz-meta-b=c", body=body, headers=headers)
@@ -55,7 +65,7 @@ async def test_a_put_goes_up_whole_and_alone(operation: Operation) -> None:
 @pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "PUT"], ids=lambda row: row.name)
 @pytest.mark.parametrize("body", [b"", b"<x/>", b"not xml", b"<!DOCTYPE a><Tagging/>"])
 async def test_a_document_of_another_kind_never_goes_up(operation: Operation, body: bytes) -> None:
-    gateway = make_gateway()
+    gateway = _gateway()
     with pytest.raises(AwsError, match="MalformedXML"):
         await _run(gateway, operation, body=body)
     assert _sent(gateway) == []
@@ -65,7 +75,7 @@ async def test_a_document_of_another_kind_never_goes_up(operation: Operation, bo
 async def test_a_get_that_the_store_takes_for_something_else_is_not_passed_on(operation: Operation) -> None:
     listing = xml_codec.render("ListBucketResult", {"Contents": {"Key": "k", "Size": 99}})
     for body in (listing, b"the object's ciphertext", b""):
-        gateway = make_gateway(FakeUpstream(answers=[Response(200, body=body)]))
+        gateway = _gateway(FakeUpstream(answers=[Response(200, body=body)]))
         with pytest.raises(AwsError) as caught:
             await _run(gateway, operation)
         assert caught.value.status == 501
@@ -76,33 +86,56 @@ async def test_a_get_passes_the_document_on_without_the_stores_headers(operation
     row = _row(operation)
     document = xml_codec.render(row.root, {})
     headers = CIMultiDict({"Server": "MinIO", "x-amz-id-2": "store-1", "x-amz-request-id": "THEIRS"})
-    gateway = make_gateway(FakeUpstream(answers=[Response(200, headers, document)]))
+    gateway = _gateway(FakeUpstream(answers=[Response(200, headers, document)]))
     answer = await _run(gateway, operation)
     assert (answer.status, dict(answer.headers), answer.body) == (200, {"Content-Type": "application/xml"}, document)
 
 
 @pytest.mark.parametrize("operation", [row for row in FORWARDED if row.method == "DELETE"], ids=lambda row: row.name)
 async def test_a_delete_names_its_sub_resource(operation: Operation) -> None:
-    gateway = make_gateway()
+    gateway = _gateway()
     assert (await _run(gateway, operation)).status == 204
     assert _sent(gateway)[0].query == _row(operation).sub_resource
 
 
-@pytest.mark.parametrize(
-    "name", ["website", "ownershipControls", "acl", "policy", "logging", "legal-hold", "versioning"]
-)
-def test_no_delete_is_forwarded_that_a_store_takes_for_delete_bucket(name: str) -> None:
-    assert not [row for row in FORWARDED if row.method == "DELETE" and name in row.query]
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+async def test_what_a_store_does_not_have_is_not_sent_to_it(profile: StoreProfile) -> None:
+    """It would take the change of a sub-resource that it does not know for one of the bucket or object itself."""
+    known = {name for each in PROFILES.values() for name in each.changes}
+    changing = [row for row in FORWARDED if row.method != "GET"]
+    assert known == {row.name for row in changing}
+    for row in changing:
+        gateway = make_gateway(FakeUpstream(answers=[Response(200)]), changes=profile.changes)
+        body = _document(row)
+        if row.name in profile.changes:
+            await _run(gateway, row, body=body)
+            assert len(_sent(gateway)) == 1
+        else:
+            with pytest.raises(AwsError) as caught:
+                await _run(gateway, row, body=body)
+            assert caught.value.status == 501
+            assert _sent(gateway) == []
 
 
-async def test_a_sub_resource_that_the_store_takes_for_create_bucket_is_not_put() -> None:
-    gateway = make_gateway(sub_resources_read_as_create=frozenset({"website", "logging"}))
-    body = xml_codec.render("WebsiteConfiguration", {})
+@pytest.mark.parametrize("code", ["NoSuchObjectLegalHold", "NoSuchObjectLockConfiguration"])
+async def test_a_lock_that_an_object_does_not_have_is_named_as_on_aws(code: str) -> None:
+    gateway = make_gateway(FakeUpstream(answers=[store_error(400, code)]))
     with pytest.raises(AwsError) as caught:
-        await _run(gateway, ROWS["PutBucketWebsite"], body=body)
-    assert caught.value.status == 501
-    assert _sent(gateway) == []
-    assert (await _run(gateway, ROWS["PutBucketTagging"], body=TAGGING)).status == 204
+        await _run(gateway, ROWS["GetObjectRetention"])
+    assert (caught.value.code, caught.value.status) == ("NoSuchObjectLockConfiguration", 404)
+
+
+async def test_one_of_several_configurations_is_named_by_its_id() -> None:
+    gateway = make_gateway(changes=PROFILES["aws"].changes)
+    body = xml_codec.render("InventoryConfiguration", {"Id": "i"})
+    await _run(gateway, ROWS["PutBucketInventoryConfiguration"], "id=i%2F1", body=body)
+    assert _sent(gateway)[0].query == "inventory&id=i%2F1"
+
+
+async def test_a_restoration_is_accepted() -> None:
+    gateway = make_gateway(FakeUpstream(answers=[Response(202)]), changes=frozenset({"RestoreObject"}))
+    body = xml_codec.render("RestoreRequest", {"Days": 1})
+    assert (await _run(gateway, ROWS["RestoreObject"], body=body)).status == 202
 
 
 async def test_a_version_and_its_headers_pass_in_both_directions() -> None:
@@ -147,5 +180,6 @@ async def test_what_is_not_implemented_says_so_and_reaches_nothing(operation: Op
     call = make_call(operation.method, target, body=b"x", record=RECORD)
     with pytest.raises(AwsError) as caught:
         await operation.run(gateway, call)
-    assert (caught.value.code, caught.value.status) == ("NotImplemented", 501)
+    expected = ("MethodNotAllowed", 405) if operation.name == "SelectObjectContent" else ("NotImplemented", 501)
+    assert (caught.value.code, caught.value.status) == expected
     assert _sent(gateway) == []

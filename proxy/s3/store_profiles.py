@@ -1,0 +1,114 @@
+"""What each kind of store does differently from AWS, as far as the gateway must know: the one place of their quirks.
+
+``seaweedfs`` and ``minio`` were found by running them (SeaweedFS 4.48, MinIO of 2026-02-12). ``aws`` is AWS's
+documentation; it was not run. ``s3`` is any other store, of which nothing is taken for granted.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_COMMON: Final = frozenset(
+    {
+        "PutBucketVersioning",
+        "PutBucketTagging",
+        "DeleteBucketTagging",
+        "PutBucketCors",
+        "DeleteBucketCors",
+        "PutBucketLifecycleConfiguration",
+        "DeleteBucketLifecycle",
+        "PutObjectLockConfiguration",
+        "PutObjectTagging",
+        "DeleteObjectTagging",
+        "PutObjectLegalHold",
+        "PutObjectRetention",
+    }
+)
+"""What stores with sub-resources at all are taken to have."""
+
+_EVERYTHING: Final = _COMMON | {
+    "PutBucketAccelerateConfiguration",
+    "PutBucketAnalyticsConfiguration",
+    "DeleteBucketAnalyticsConfiguration",
+    "PutBucketIntelligentTieringConfiguration",
+    "DeleteBucketIntelligentTieringConfiguration",
+    "PutBucketInventoryConfiguration",
+    "DeleteBucketInventoryConfiguration",
+    "PutBucketLogging",
+    "PutBucketMetricsConfiguration",
+    "DeleteBucketMetricsConfiguration",
+    "PutBucketNotificationConfiguration",
+    "PutBucketReplication",
+    "DeleteBucketReplication",
+    "PutBucketRequestPayment",
+    "PutBucketWebsite",
+    "DeleteBucketWebsite",
+    "RestoreObject",
+}
+
+
+@dataclass(frozen=True)
+class StoreProfile:
+    """The quirks of one kind of store."""
+
+    name: str = "s3"
+    drops_marker_bodies: bool = False
+    """Answers 200 to a PUT of a key that ends in ``/`` and keeps neither its body nor its metadata."""
+    deletes_filled_buckets: bool = False
+    """Deletes a bucket that still has objects, where AWS answers BucketNotEmpty."""
+    conditional_deletes: bool = False
+    """Honours If-Match on DELETE and ETag in DeleteObjects; elsewhere such a request is refused, lest it delete."""
+    conditional_copies: bool = False
+    """Honours If-Match and If-None-Match on CopyObject; elsewhere such a copy is made otherwise, lest it overwrite."""
+    copies_keep_parts: bool = False
+    """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
+    copies_with_locks: bool = True
+    """Gives a copy the object lock that the request asks for, and not that of its source."""
+    lists_versions_by_folder: bool = False
+    """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
+    metadata_limit: int = 2048
+    """Bytes of user metadata, names and values, that an object may have."""
+    unfit_keys: re.Pattern[str] | None = None
+    """Matches, anywhere in them, keys that the store would keep under another name or hide from listings."""
+    changes: frozenset[str] = _COMMON
+    """Which of the operations that change a sub-resource the store has. It must not be sent others: stores take a PUT
+    of a sub-resource that they do not know for CreateBucket or PutObject, a DELETE for DeleteBucket or DeleteObject."""
+
+    def fits(self, key: str) -> bool:
+        """Whether the store keeps an object under exactly this key, as far as is known; it may still refuse it."""
+        return self.unfit_keys is None or self.unfit_keys.search(key) is None
+
+
+PROFILES: Final[Mapping[str, StoreProfile]] = {
+    # Nobody knows what it, or a server in front of it, makes of dot segments: "b/../c/k" must never become "c/k".
+    "s3": StoreProfile("s3", unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
+    "aws": StoreProfile("aws", conditional_deletes=True, conditional_copies=True, changes=_EVERYTHING),
+    "ceph": StoreProfile("ceph"),
+    "minio": StoreProfile(
+        "minio",
+        # A key that ends in "/" is kept under its name with this suffix in place of the slash.
+        unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),
+        changes=_COMMON
+        | {
+            "PutBucketNotificationConfiguration",
+            "PutBucketReplication",
+            "DeleteBucketReplication",
+            "RestoreObject",
+        },
+    ),
+    "seaweedfs": StoreProfile(
+        "seaweedfs",
+        drops_marker_bodies=True,
+        deletes_filled_buckets=True,
+        conditional_deletes=True,
+        conditional_copies=True,
+        copies_keep_parts=True,
+        copies_with_locks=False,
+        lists_versions_by_folder=True,
+        metadata_limit=8192,
+        # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
+        unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),
+    ),
+}
+"""The profiles by the names that the configuration has for them."""
