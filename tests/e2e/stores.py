@@ -72,7 +72,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**_plain_environment(), **(env or {})},
+                env={**clean_environment(), **(env or {})},
                 start_new_session=True,
                 # A test run that is killed leaves nothing behind.
                 preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509
@@ -110,7 +110,7 @@ class Program:
         self.process.wait()
 
 
-def _plain_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """This process's environment without anything that clients, stores or the proxy would take settings from."""
     prefixes = ("AWS_", "SSE_KMS_PROXY_", "MINIO_", "WEED_", "S3_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
@@ -204,7 +204,7 @@ class Endpoint:
     ) -> subprocess.CompletedProcess[bytes]:
         """The real aws CLI; look at ``returncode``, ``stdout`` and ``stderr``."""
         own = {
-            **_plain_environment(),
+            **clean_environment(),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
