@@ -140,8 +140,10 @@ async def find(gateway: Gateway, call: Call) -> Call:
     return found
 
 
-async def look_at(gateway: Gateway, source: Call, customer_key: CustomerKey | None) -> Source:
-    """The source as the store holds it now.
+async def look_at(
+    gateway: Gateway, source: Call, customer_key: CustomerKey | None, *, check_key: bool = True
+) -> Source:
+    """The source as the store holds it now. ``check_key``: whether ``customer_key`` is held against what it needs.
 
     Raises:
         AwsError: there is no such object or version, or the version is a delete marker; a customer's key is missing
@@ -155,7 +157,8 @@ async def look_at(gateway: Gateway, source: Call, customer_key: CustomerKey | No
         raise source_error(gateway, source, await store_error(answer, source))
     check_version(source, answer.headers)
     stored = await describe(gateway, source.record, source.target.key, answer.headers, stored_length(answer), records)
-    customer_keys.check_presence(stored.header, customer_key)
+    if check_key:
+        customer_keys.check_presence(stored.header, customer_key)
     return Source(source, stored, answer.headers, records, customer_key)
 
 
@@ -251,11 +254,25 @@ async def tags_of(gateway: Gateway, source: Source) -> str:
     Raises:
         AwsError: AccessDenied; the store's refusal.
     """
-    if int(source.headers.get("x-amz-tagging-count") or 0) == 0:
+    if not has_tags(source):
         return ""
     call = source.call
     named = call.request.parameter("versionId") is not None
     authorize(call, "s3:GetObjectVersionTagging" if named else "s3:GetObjectTagging", call.target, gateway.clock)
+    return await read_tags(gateway, source)
+
+
+def has_tags(source: Source) -> bool:
+    return int(source.headers.get("x-amz-tagging-count") or 0) > 0
+
+
+async def read_tags(gateway: Gateway, source: Source) -> str:
+    """The source's tags, as the ``x-amz-tagging`` header has them, whoever asks.
+
+    Raises:
+        AwsError: the store's refusal.
+    """
+    call = source.call
     query = "&".join(item for item in ("tagging", source.stored.version) if item)
     answer = await gateway.upstream.send(Request("GET", call.target.path, query))
     document = parse_answer(await expect(answer, call.target, 200), "Tagging", lists=["Tag"])

@@ -85,13 +85,7 @@ def choose(call: Call, settings: Settings) -> Choice:
         if asked is not None:
             _refuse_orphans(headers)
         return Choice(mode, S3_OWNED_KEY)
-    peer = call.request.peer
-    if not settings.kms_over_plain_http and not (peer is not None and peer.secure):
-        message = (
-            "Requests specifying Server Side Encryption with AWS KMS managed keys must be made over a secure "
-            "connection."
-        )
-        raise invalid_argument(message, SSE, algorithm)
+    require_secure(call, settings, algorithm)
     # An empty key id header is a value that names no key, not a missing one: the key service refuses it.
     chosen = AWS_MANAGED_S3_KEY if key_id is None else key_id
     pairs = parse_context(context) if context is not None else NO_CONTEXT
@@ -109,6 +103,21 @@ def require_signature(caller: Caller, mode: Mode) -> None:
             "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
         )
         raise invalid_argument(message, "Authorization", "null")
+
+
+def require_secure(call: Call, settings: Settings, algorithm: str) -> None:
+    """Refuses SSE-KMS over plain http, unless the operator allows it.
+
+    Raises:
+        AwsError: InvalidArgument.
+    """
+    peer = call.request.peer
+    if not settings.kms_over_plain_http and not (peer is not None and peer.secure):
+        message = (
+            "Requests specifying Server Side Encryption with AWS KMS managed keys must be made over a secure "
+            "connection."
+        )
+        raise invalid_argument(message, SSE, algorithm)
 
 
 def refuse_on_read(headers: Headers) -> None:

@@ -16,13 +16,22 @@ from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request
 from proxy.aws.xml_codec import Node, XmlError
+from proxy.envelope import header as envelope_header
+from proxy.envelope import parts as envelope_parts
+from proxy.envelope import v1
+from proxy.envelope.header import Header
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import part_stored_size
+from proxy.envelope.v1 import Unlocked
+from proxy.s3 import etag as etags
 from proxy.s3 import preconditions
 from proxy.s3.copy_source import COPY_SOURCE, LARGEST, RANGE, Source
+from proxy.s3.data_keys import new_wrapping
 from proxy.s3.forwarding import content_md5, error_of, expect, parse_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.object_headers import add_envelope
 from proxy.s3.object_records import drop_refused, drop_removed, version_id_of
+from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import ObjectReplaced
 from proxy.s3.upstream import UpstreamError
@@ -30,6 +39,18 @@ from proxy.s3.upstream import UpstreamError
 _PARTS_AT_ONCE: Final = 8
 _IF_MATCH: Final = f"{COPY_SOURCE}-if-match"
 _LOCK: Final = "x-amz-object-lock-"
+
+
+@dataclass(frozen=True)
+class WrappedAnew:
+    """A copy under its source's data key, and what clients see of it."""
+
+    header: Header
+    etag: str
+    modified: str
+    """ISO 8601."""
+    answer: Headers
+    """The head of the store's answer."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +64,75 @@ class StoreCopy:
     """The head of its answer."""
 
 
-def can_copy(gateway: Gateway, source: Source, headers: Headers, conditions: Headers) -> bool:
-    """Whether the store makes by itself the object that is wanted: ``headers`` are those of the new object,
+def can_copy(gateway: Gateway, source: Source) -> bool:
+    """Whether the store can copy so much by itself: sealed bytes are a little more than 5 GiB where theirs are that."""
+    stored = source.stored
+    pieces = map(part_stored_size, stored.sizes) if by_parts(gateway, source) else (stored.stored_size,)
+    return max(pieces) <= LARGEST
+
+
+def keeps_promises(gateway: Gateway, source: Source, headers: Headers, conditions: Headers) -> bool:
+    """Whether the copy that the store makes is what was asked for: ``headers`` are those of the new object,
     ``conditions`` the client's on what is there.
 
-    Some stores pass over conditions, or locks, and would say 200 for an object that is not what was asked for.
+    Some stores pass over conditions, or locks, and would say 200 for an object that is something else.
     """
     profile = gateway.settings.store
-    if _by_parts(gateway, source):
-        # A part has at least the size of its plaintext, so this is one that was sent whole in 5 GiB.
-        return max(map(part_stored_size, source.stored.sizes)) <= LARGEST
+    if by_parts(gateway, source):
+        return True
     locked = any(name.lower().startswith(_LOCK) for name in (*headers, *source.headers))
-    return (
-        source.stored.stored_size <= LARGEST
-        and (profile.conditional_copies or not conditions)
-        and (profile.copies_with_locks or not locked)
-    )
+    return (profile.conditional_copies or not conditions) and (profile.copies_with_locks or not locked)
 
 
-async def copy_on_record(
+async def copy_wrapped_anew(
+    gateway: Gateway,
+    call: Call,
+    source: Source,
+    unlocked: Unlocked,
+    table: PartsTable | None,
+    choice: Choice,
+    headers: CIMultiDict[str],
+    conditions: Headers,
+    records: Sequence[ObjectRecord],
+    *,
+    shown: str | None,
+) -> WrappedAnew:
+    """Makes the call's target of the source, under the source's data key.
+
+    ``headers`` are all that the new object has but its envelope, tags too; ``conditions`` hold for what is there,
+    whose ``records`` the key had. ``shown`` is the ETag that clients are to see; None: derived from the store's.
+
+    Raises:
+        AwsError: the store's refusal.
+        KmsError: the key service refuses or fails.
+        ObjectReplaced: the source is another one by now; nothing was written.
+    """
+    wrapping = await new_wrapping(gateway, call.origin, call.target, choice)
+    header = v1.rewrap(unlocked.header, unlocked.data_key, wrapping, random=gateway.random)
+    add_envelope(headers, envelope_header.encode(header), gateway.settings.store.metadata_limit)
+    record = None
+    if table is not None or shown is not None or call.record.mixed:
+        record = _record(gateway, call, source, unlocked, table, shown)
+    copied = await _on_record(gateway, call, source, headers, conditions, table, record, records)
+    etag = etags.to_client(copied.upstream_etag, record)
+    modified = copied.modified or gateway.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return WrappedAnew(header, etag, modified, copied.answer)
+
+
+def _record(
+    gateway: Gateway, call: Call, source: Source, unlocked: Unlocked, table: PartsTable | None, shown: str | None
+) -> ObjectRecord:
+    """What must be on record of a copy before it is there. The source's table of parts is the copy's, too: it knows
+    the object's id, and nothing of its place."""
+    encoded = b""
+    if table is not None:
+        encoded = source.stored.record.parts if source.stored.record is not None else b""
+        encoded = encoded or envelope_parts.encode(table, unlocked.header, unlocked.data_key)
+    target, object_id = call.target, unlocked.header.object_id
+    return ObjectRecord(target.bucket, target.key, object_id, None, source.stored.size, shown, encoded, gateway.clock())
+
+
+async def _on_record(
     gateway: Gateway,
     call: Call,
     source: Source,
@@ -70,15 +141,8 @@ async def copy_on_record(
     table: PartsTable | None,
     record: ObjectRecord | None,
     records: Sequence[ObjectRecord],
-) -> tuple[StoreCopy, ObjectRecord | None]:
-    """Has the store make the call's target of the source, with ``record`` there before it can be seen.
-
-    ``headers`` are all that the new object has, envelope and tags too; ``records`` those that the key had.
-
-    Raises:
-        AwsError: the store's refusal.
-        ObjectReplaced: the source is another one by now.
-    """
+) -> StoreCopy:
+    """Has the store make the object, with ``record`` there before it can be seen."""
     previous = None
     if record is not None:
         previous = next((row for row in records if row.object_id == record.object_id), None)
@@ -94,11 +158,11 @@ async def copy_on_record(
             await drop_refused(gateway, record, error)
         raise
     if record is not None:
-        record = replace(record, upstream_etag=copied.upstream_etag, version_id=version_id_of(copied.answer))
-        await gateway.objects.put(record)
+        version_id = version_id_of(copied.answer)
+        await gateway.objects.put(replace(record, upstream_etag=copied.upstream_etag, version_id=version_id))
     others = [row for row in records if record is None or row.object_id != record.object_id]
     await drop_removed(gateway, others, copied.answer)
-    return copied, record
+    return copied
 
 
 async def _copy(
@@ -109,7 +173,7 @@ async def _copy(
     conditions: Headers,
     table: PartsTable | None,
 ) -> StoreCopy:
-    if table is not None and _by_parts(gateway, source):
+    if table is not None and by_parts(gateway, source):
         return await _copy_parts(gateway, call, source, headers, conditions, table)
     sent = CIMultiDict(headers)
     sent.update(conditions)
@@ -126,7 +190,8 @@ async def _copy(
     return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
 
 
-def _by_parts(gateway: Gateway, source: Source) -> bool:
+def by_parts(gateway: Gateway, source: Source) -> bool:
+    """Whether the object is copied along its parts."""
     stored = source.stored
     return stored.multipart and (not gateway.settings.store.copies_keep_parts or stored.stored_size > LARGEST)
 

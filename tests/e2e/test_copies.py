@@ -239,6 +239,47 @@ def test_the_transfer_manager_copies_in_parts(any_endpoint: Endpoint) -> None:
     assert got["ETag"].endswith('-4"')
 
 
+def test_the_encryption_of_an_object_is_updated(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key("a +b")
+    arns = [new_kms_key(endpoint), new_kms_key(endpoint)]
+    where = {"Bucket": bucket, "Key": key}
+    data = body(MIB + 1)
+    client.put_object(**where, Body=data, Metadata={"a": "b"}, Tagging="t=1", CacheControl="max-age=1")
+    before = seen(endpoint, bucket, key)
+    for number, (key_id, bucket_key) in enumerate([(arns[0], False), (arns[1], True), (arns[0], True)]):
+        wanted = {"KMSKeyArn": key_id, "BucketKeyEnabled": bucket_key}
+        client.update_object_encryption(**where, ObjectEncryption={"SSEKMS": wanted})
+        got = seen(endpoint, bucket, key)
+        assert (got["data"], got["ETag"], got["sums"]) == (data, before["ETag"], before["sums"]), number
+        assert (got["ServerSideEncryption"], got["SSEKMSKeyId"]) == ("aws:kms", key_id)
+        assert got.get("BucketKeyEnabled", False) is bucket_key
+        assert (got["Metadata"], got["TagCount"], got["CacheControl"]) == ({"a": "b"}, 1, "max-age=1")
+    kms(endpoint).disable_key(KeyId=arns[1])
+    assert seen(endpoint, bucket, key)["data"] == data
+    with refused(400, "KMS.DisabledException"):
+        client.update_object_encryption(**where, ObjectEncryption={"SSEKMS": {"KMSKeyArn": arns[1]}})
+    kms(endpoint).disable_key(KeyId=arns[0])
+    with refused(400, "KMS.DisabledException"):
+        client.get_object(**where)
+
+
+def test_the_encryption_of_the_current_version_alone_is_updated(endpoint: Endpoint) -> None:
+    client, bucket = s3(endpoint), new_bucket(endpoint)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    where = {"Bucket": bucket, "Key": "v"}
+    older = client.put_object(**where, Body=b"one")["VersionId"]
+    made, data = upload(endpoint, bucket, "v", {1: body(5 * MIB), 2: b"two"})[0], body(5 * MIB) + b"two"
+    wanted = {"SSEKMS": {"KMSKeyArn": new_kms_key(endpoint)}}
+    with refused(501, "NotImplemented"):
+        client.update_object_encryption(**where, VersionId=older, ObjectEncryption=wanted)
+    client.update_object_encryption(**where, VersionId=made["VersionId"], ObjectEncryption=wanted)
+    got = seen(endpoint, bucket, "v")
+    assert (got["data"], got["ETag"], got["ServerSideEncryption"]) == (data, made["ETag"], "aws:kms")
+    assert client.get_object(**where, VersionId=older)["Body"].read() == b"one"
+    before = client.get_object(**where, VersionId=made["VersionId"])
+    assert (before["Body"].read(), before["ServerSideEncryption"]) == (data, "AES256")
+
+
 def test_the_command_line_copies_moves_and_syncs(endpoint: Endpoint) -> None:
     client, source, target = s3(endpoint), new_bucket(endpoint), new_bucket(endpoint, "aws:kms")
     bodies = {f"dir/{name}": name.encode() * 1000 for name in KEYS}

@@ -228,7 +228,6 @@ UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]]
     "GetObjectTorrent": ("GET", OBJECT, [("torrent", "")], {}),
     "PutBucketReplication": ("PUT", BUCKET, [("replication", "")], {}),
     "PutPublicAccessBlock": ("PUT", BUCKET, [("publicAccessBlock", "")], {}),
-    "UpdateObjectEncryption": ("PUT", OBJECT, [("encryption", "")], {}),
     "an unknown method": ("PATCH", OBJECT, [], {}),
     "POST of an object": ("POST", OBJECT, [], {}),
     "OPTIONS": ("OPTIONS", OBJECT, [], {}),

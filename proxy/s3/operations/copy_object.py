@@ -16,23 +16,18 @@ from multidict import CIMultiDict
 from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Response
-from proxy.envelope import header as envelope_header
-from proxy.envelope import parts as envelope_parts
-from proxy.envelope import v1
 from proxy.envelope.header import Header, Mode
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import copy_source, customer_keys, preconditions, sse
-from proxy.s3 import etag as etags
 from proxy.s3.authorization import authorize
 from proxy.s3.byte_range import Wanted
 from proxy.s3.copy_source import LARGEST, Source
 from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.data_keys import new_wrapping
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.listing import milliseconds
-from proxy.s3.object_headers import add_envelope, from_store, pick, to_store
+from proxy.s3.object_headers import from_store, pick, to_store
 from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, unlock_whole
 from proxy.s3.operation import Level, operation
@@ -42,7 +37,7 @@ from proxy.s3.operations.put_object import refuse_lost_content, shows_md5, write
 from proxy.s3.payload import Payload
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_copy import can_copy, copy_on_record
+from proxy.s3.store_copy import can_copy, copy_wrapped_anew, keeps_promises
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body
@@ -104,59 +99,19 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
     algorithm = _algorithm(asked, sums)
     if (
         unlocked is not None
-        and stored.header is not None
         and _can_wrap_anew(gateway, call, source, choice, records)
-        and can_copy(gateway, source, headers, conditions)
+        and can_copy(gateway, source)
+        and keeps_promises(gateway, source, headers, conditions)
         and (_ALGORITHM not in asked or _has_checksum(sums, algorithm))
     ):
-        return await _wrapped_anew(gateway, call, source, unlocked, table, choice, headers, conditions, records, sums)
+        # A single PUT under SSE-S3 shows the MD5 of its bytes, as its source does.
+        shown = stored.etag if table is None and shows_md5(gateway, choice.mode) else None
+        made = await copy_wrapped_anew(
+            gateway, call, source, unlocked, table, choice, headers, conditions, records, shown=shown
+        )
+        return _answer(source, made.header, choice, made.etag, made.modified, sums, made.answer)
     headers.update(conditions)
     return await _sealed_anew(gateway, call, source, choice, headers, records, begun, algorithm)
-
-
-async def _wrapped_anew(
-    gateway: Gateway,
-    call: Call,
-    source: Source,
-    unlocked: Unlocked,
-    table: PartsTable | None,
-    choice: Choice,
-    headers: CIMultiDict[str],
-    conditions: Headers,
-    records: Sequence[ObjectRecord],
-    sums: Mapping[str, str],
-) -> Response:
-    """A copy under the source's data key."""
-    wrapping = await new_wrapping(gateway, call.origin, call.target, choice)
-    header = v1.rewrap(unlocked.header, unlocked.data_key, wrapping, random=gateway.random)
-    add_envelope(headers, envelope_header.encode(header), gateway.settings.store.metadata_limit)
-    record = record_of_copy(gateway, call, source, header, unlocked, table)
-    copied, record = await copy_on_record(gateway, call, source, headers, conditions, table, record, records)
-    etag = etags.to_client(copied.upstream_etag, record)
-    modified = copied.modified or gateway.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return _answer(source, header, choice, etag, modified, sums, copied.answer)
-
-
-def record_of_copy(
-    gateway: Gateway,
-    call: Call,
-    source: Source,
-    header: Header,
-    unlocked: Unlocked,
-    table: PartsTable | None,
-) -> ObjectRecord | None:
-    """What must be on record of a copy under its source's data key, before it is there."""
-    stored, target = source.stored, call.target
-    shown: str | None = None
-    encoded = b""
-    if table is not None:
-        encoded = stored.record.parts if stored.record is not None else b""
-        encoded = encoded or envelope_parts.encode(table, header, unlocked.data_key)
-    elif shows_md5(gateway, header.mode):
-        shown = stored.etag
-    elif not call.record.mixed:
-        return None
-    return ObjectRecord(target.bucket, target.key, header.object_id, None, stored.size, shown, encoded, gateway.clock())
 
 
 async def _sealed_anew(

@@ -48,6 +48,7 @@ from proxy.s3.operations.public_access_block import (
 )
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED, with_refusals
+from proxy.s3.operations.update_object_encryption import update_object_encryption
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.operations.upload_part_copy import upload_part_copy
 
@@ -77,6 +78,7 @@ OPERATIONS: Final = with_refusals(
         list_object_versions_operation(resolve),
         put_object,
         copy_object,
+        update_object_encryption,
         get_object,
         get_object_version,
         get_object_attributes,

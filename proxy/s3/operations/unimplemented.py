@@ -50,7 +50,6 @@ def _object(name: str, method: str, *query: str) -> Operation:
 
 UNIMPLEMENTED: Final = (
     _object("RenameObject", "PUT", "renameObject"),
-    _object("UpdateObjectEncryption", "PUT", "encryption"),
     _object("GetObjectTorrent", "GET", "torrent"),
     # As AWS answers all who had not used it by July 2024.
     replace(_object("SelectObjectContent", "POST", "select", "select-type=2"), run=_method_not_allowed),
