@@ -20,7 +20,7 @@ The map, bottom to top; a package imports only from packages below it:
 ``workers``   processes that serve one port, replaced when they crash; ``processes`` ties them to their parent.
 ``dev``       a whole endpoint on one machine: ``supervision`` of the workers, the ``embedded_store``, the
               ``development`` data directory, ``certificates``.
-``cli``       the ``sse-kms-proxy`` command; ``keys_cli`` has its commands on keys.
+``cli``       the ``sse-kms-proxy`` command; ``keys_cli`` has its commands on keys, ``buckets_cli`` those on buckets.
 
 Pure modules do no input or output and read no clock, randomness or environment: those are handed to them.
 The contracts are held by import-linter (``pyproject.toml``).

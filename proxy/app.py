@@ -16,6 +16,7 @@ import uvloop
 from proxy.audit.log import AuditLog
 from proxy.audit.verify import Report, verify
 from proxy.aws.credentials import StoreCredentials
+from proxy.aws.errors import AwsError
 from proxy.config import AUTO, Config, ConfigError, StartError, load
 from proxy.key_commands import open_key_store, open_root_key
 from proxy.kms import scheduler
@@ -30,14 +31,18 @@ from proxy.kms.root_keys.versioned import VersionedRootKey
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
-from proxy.s3.adoption import adopt_buckets
+from proxy.s3.adoption import adopt_buckets, buckets_in
+from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.gateway import Gateway, Settings
 from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
+from proxy.s3.reindex import Finding, reindex
+from proxy.s3.state import StateUnavailable
 from proxy.s3.store_detection import detect, wait_for_store
 from proxy.s3.store_profiles import PROFILES, StoreProfile
 from proxy.s3.stores.sqlite import SqliteState
+from proxy.s3.upstream import UpstreamError
 from proxy.server.access_log import AccessLog
 from proxy.server.endpoint import Endpoint
 from proxy.server.http import HttpServer
@@ -125,19 +130,8 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     state = SqliteState(config.state.database)
     upstream, short_reads = _upstream(config), _upstream(config)
     provider = _provider(config, keys)
-    gateway = Gateway(
-        keys=provider,
-        upstream=upstream,
-        short_reads=short_reads,
-        buckets=state.buckets,
-        uploads=state.uploads,
-        objects=state.objects,
-        clock=_now,
-        random=os.urandom,
-        memory=MemoryBudget(config.limits.small_body_memory),
-        settings=_settings(config, await _store(config, short_reads, stopped)),
-        principals=principals,
-    )
+    settings = _settings(config, await _store(config, short_reads, stopped))
+    gateway = _gateway(config, settings, state, provider, upstream, short_reads, principals)
     access_log = AccessLog(sys.stderr.write, name) if config.log_level in ("debug", "info") else None
     endpoint = Endpoint(
         S3Service(gateway, ROUTES),
@@ -168,6 +162,66 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
         await audit.aclose()
     quotas.close()
     await keys.aclose()
+
+
+async def reindex_buckets(
+    config: Config, names: list[str] | None, prefix: str, tell: Callable[[Finding], None]
+) -> None:
+    """Puts the objects of buckets on record again (all of the store for None), beside the running endpoint, and tells
+    what was found of each.
+
+    Raises:
+        StartError: a bucket is not in the store or not on record, or the store or the state can't be used.
+        RootKeyUnusable, WrongRootKey, OSError: the keys can't be used.
+    """
+    with lock.in_use(config.keys.database):
+        store = open_key_store(config.keys.database)
+        keys = KeyService(store, await open_root_key(store, config.keys), _now, os.urandom)
+        await keys.start()
+        audit = keys.audit = _audit_log(config, keys, "reindex")
+        state = SqliteState(config.state.database)
+        upstream, short_reads = _upstream(config), _upstream(config)
+        provider = _provider(config, keys)
+        try:
+            settings = _settings(config, PROFILES[await detect_store(config)])
+            principals = Principals(config.users, config.roles)
+            gateway = _gateway(config, settings, state, provider, upstream, short_reads, principals)
+            for name in names if names is not None else await buckets_in(upstream):
+                await reindex(gateway, await bucket_on_record(gateway, name), prefix, tell)
+        except (AwsError, UpstreamError, StateUnavailable) as error:
+            raise StartError(str(error)) from error
+        finally:
+            await provider.aclose()
+            await upstream.aclose()
+            await short_reads.aclose()
+            await state.aclose()
+            if audit is not None:
+                await audit.aclose()
+            await keys.aclose()
+
+
+def _gateway(
+    config: Config,
+    settings: Settings,
+    state: SqliteState,
+    provider: KeyProvider,
+    upstream: HttpUpstream,
+    short_reads: HttpUpstream,
+    principals: Principals,
+) -> Gateway:
+    return Gateway(
+        keys=provider,
+        upstream=upstream,
+        short_reads=short_reads,
+        buckets=state.buckets,
+        uploads=state.uploads,
+        objects=state.objects,
+        clock=_now,
+        random=os.urandom,
+        memory=MemoryBudget(config.limits.small_body_memory),
+        settings=settings,
+        principals=principals,
+    )
 
 
 def _reload(config: Config, principals: Principals) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from proxy import __version__, dev, keys_cli
+from proxy import __version__, buckets_cli, dev, keys_cli
 from proxy.config import AUTO, Config, ConfigError, StartError, load
 from proxy.development import REGION, DataDirectory
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
@@ -26,6 +26,7 @@ examples:
   sse-kms-proxy check-config --config proxy.toml
   sse-kms-proxy serve --config proxy.toml      in front of a store that is already there
   sse-kms-proxy adopt --all --mixed --config proxy.toml
+  sse-kms-proxy reindex --all --config proxy.toml
   sse-kms-proxy audit verify --config proxy.toml
 
 Clients need AWS_ENDPOINT_URL and the keys of one of the configured users; `dev` prints them.
@@ -62,18 +63,6 @@ example:
   sse-kms-proxy dev --port 9000 --data-dir ./data
   set -a; . ./data/env; set +a; aws s3 mb s3://first
 """
-
-ADOPT = """\
-Puts buckets that the store already has on record, with their owner and Region. The proxy refuses a bucket that it
-has no record of (one made beside it, or before it came, or whose record was lost), since it could not know how to
-encrypt there. In a bucket adopted with --mixed, objects that were there before the proxy are served as they are;
-without it, only what the proxy wrote is.
-
-examples:
-  sse-kms-proxy adopt photos --mixed --config proxy.toml
-  sse-kms-proxy adopt --all --data-dir ./data             beside a running `sse-kms-proxy dev`
-"""
-
 
 AUDIT_VERIFY = """\
 Reads every event of the audit log and says exactly what is wrong with it: lines that were altered, removed, reordered,
@@ -126,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     developing.add_argument("--tls", action="store_true", help="serve https, with a CA made for it in DIR/tls")
     developing.set_defaults(command=_dev)
 
-    _add_adopt(add("adopt", "put buckets that the store already has on record", ADOPT))
+    buckets_cli.add_adopt(add("adopt", "put buckets that the store already has on record", buckets_cli.ADOPT))
+
+    buckets_cli.add_reindex(add("reindex", "rebuild what was on record of objects", buckets_cli.REINDEX))
 
     keys_cli.add_keys(add("keys", "back up or restore keys and state", "Backs up and restores."))
 
@@ -144,19 +135,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 CHECK = "Reads a configuration file, the environment and the files named in it, and reports every fault."
-
-
-def _add_adopt(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("buckets", nargs="*", default=[], metavar="BUCKET")
-    which.add_argument("--all", action="store_true", help="every bucket of the store that has no record")
-    parser.add_argument("--mixed", action="store_true", help="plaintext objects from before may be in them")
-    parser.add_argument("--account", metavar="ID", help="the owner; needed if the users have several accounts")
-    parser.add_argument("--region", metavar="NAME", help="default: the one that requests to the store are signed for")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--config", type=Path, metavar="FILE")
-    where.add_argument("--data-dir", type=Path, metavar="DIR", help="that of a running `sse-kms-proxy dev`")
-    parser.set_defaults(command=_adopt)
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
@@ -188,27 +166,8 @@ def _dev(options: argparse.Namespace) -> int:
     return dev.run(dev.DevOptions(options.host, options.port, options.data_dir, options.workers, options.tls), _say)
 
 
-def _adopt(options: argparse.Namespace) -> int:
-    # What it imports takes half a second, which no other command needs to wait for.
-    from proxy.app import adopt  # noqa: PLC0415
-
-    config: Config = (
-        load(options.config, os.environ) if options.config else DataDirectory(options.data_dir).config_of_running()
-    )
-    buckets = None if options.all else options.buckets
-    try:
-        adopted = asyncio.run(adopt(config, buckets, options.mixed, options.account, options.region))
-    except ValueError as error:
-        raise StartError(str(error)) from error
-    for name in adopted:
-        _say(f"adopted {name}" + (" (mixed)" if options.mixed else ""))
-    if not adopted:
-        _say("nothing to adopt: every bucket is on record")
-    return 0
-
-
 def _verify_audit(options: argparse.Namespace) -> int:
-    # As above.
+    # What it imports takes half a second, which no other command needs to wait for.
     from proxy.app import verify_audit  # noqa: PLC0415
 
     if options.config:

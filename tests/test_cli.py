@@ -55,12 +55,12 @@ def test_help_names_every_command_with_examples(capsys: pytest.CaptureFixture[st
         main(["--help"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
-    for command in ("serve", "dev", "adopt", "check-config", "version"):
+    for command in ("serve", "dev", "adopt", "reindex", "check-config", "version"):
         assert re.search(rf"^    {command}\s+\S", told, re.MULTILINE)
     assert "examples:\n  sse-kms-proxy dev" in told
 
 
-@pytest.mark.parametrize("command", ["serve", "dev", "adopt"])
+@pytest.mark.parametrize("command", ["serve", "dev", "adopt", "reindex"])
 def test_the_help_of_a_command_has_an_example_that_it_takes(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -120,6 +120,9 @@ def test_the_port_of_the_command_line_wins(tmp_path: Path, capsys: pytest.Captur
         (["adopt", "b", "--all", "--config", "x"], "not allowed with argument"),
         (["adopt", "b"], "one of the arguments --config --data-dir is required"),
         (["adopt", "b", "--config", "x", "--data-dir", "y"], "not allowed with argument"),
+        (["reindex", "--config", "x"], "one of the arguments BUCKET --all is required"),
+        (["reindex", "b", "--all", "--config", "x"], "not allowed with argument"),
+        (["reindex", "b"], "one of the arguments --config --data-dir is required"),
         (["serve"], "the following arguments are required: --config"),
         (["serve", "--config", "x", "--workers", "0"], "'0' is not a number from 1 to 1024"),
         (["dev", "--port", "http"], "'http' is not a number from 1 to 65535"),

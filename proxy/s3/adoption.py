@@ -29,8 +29,7 @@ async def adopt_buckets(
         AwsError: the store refuses to list its buckets.
         UpstreamError: it could not be reached.
     """
-    answer = await upstream.send(Request("GET", "/"))
-    there = _names(await expect(answer, Target(), 200))
+    there = await buckets_in(upstream)
     missing = sorted(set(names or ()) - set(there))
     if missing:
         raise ValueError(f"not in the store: {', '.join(missing)}")
@@ -43,12 +42,18 @@ async def adopt_buckets(
     return adopted
 
 
-def _names(document: bytes) -> list[str]:
+async def buckets_in(upstream: Upstream) -> list[str]:
+    """The names of all buckets that the store has.
+
+    Raises:
+        AwsError, UpstreamError: as ``adopt_buckets``.
+    """
     found: list[str] = []
 
     def end(name: str, text: str) -> None:
         if name == "Name":
             found.append(text)
 
-    read_elements(document, end)
+    answer = await upstream.send(Request("GET", "/"))
+    read_elements(await expect(answer, Target(), 200), end)
     return found

@@ -131,14 +131,19 @@ def checksum_settings(call: Call) -> tuple[str | None, str | None]:
     return algorithm, kind
 
 
-def whole_checksum(upload: UploadRecord, parts: Sequence[tuple[Mapping[str, str], int]]) -> Mapping[str, str]:
+def whole_checksum(
+    algorithm: str | None, checksum_type: str | None, parts: Sequence[tuple[Mapping[str, str], int]]
+) -> Mapping[str, str]:
     """The checksum of the object that consists of parts with these checksums and plaintext sizes: algorithm to base64,
-    without the ``-N`` of a composite one. Empty where the parts' checksums are of several algorithms."""
-    algorithm = upload.checksum_algorithm or checksums.DEFAULT_ALGORITHM
+    without the ``-N`` of a composite one. Empty where the parts' checksums are of several algorithms.
+
+    ``algorithm`` and ``checksum_type`` are those of the upload; None where it asked for none.
+    """
+    algorithm = algorithm or checksums.DEFAULT_ALGORITHM
     if not all(algorithm in values for values, _ in parts):
         return {}
     digests = [(checksums.decode(algorithm, values[algorithm]), size) for values, size in parts]
-    if upload.checksum_type == COMPOSITE:
+    if checksum_type == COMPOSITE:
         value = checksums.composite(algorithm, [digest for digest, _ in digests]).rpartition("-")[0]
     else:
         value = checksums.encode(checksums.combine(algorithm, digests))

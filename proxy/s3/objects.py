@@ -24,6 +24,7 @@ from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.forwarding import stored_length
 from proxy.s3.gateway import Gateway, Target
+from proxy.s3.multipart import FULL_OBJECT, whole_checksum
 from proxy.s3.object_records import records_of, version_id_of
 from proxy.s3.state import BucketRecord, ObjectRecord
 from proxy.s3.store_reads import read_stored
@@ -207,7 +208,7 @@ async def unlock_whole(
     unlocked = unlock(stored, header, data_key)
     if not stored.multipart:
         return unlocked, None
-    return unlocked, await table_of_parts(gateway, target, stored, header, data_key)
+    return unlocked, await table_of_parts(gateway, target, stored, unlocked)
 
 
 async def footer_of(
@@ -230,26 +231,36 @@ def version_query(version_id: str | None) -> str:
     return f"versionId={quote(version_id, safe='')}" if version_id else ""
 
 
-async def table_of_parts(
-    gateway: Gateway, target: Target, stored: StoredObject, header: Header, data_key: bytes
-) -> PartsTable:
+async def table_of_parts(gateway: Gateway, target: Target, stored: StoredObject, unlocked: Unlocked) -> PartsTable:
     """The authenticated table of parts of a multipart object; rebuilt from the object where there is none on record.
 
     Raises:
         EnvelopeError: the table is not this object's.
     """
     if stored.record is not None and stored.record.parts:
-        return parts.verify(stored.record.parts, header, data_key)
+        return parts.verify(stored.record.parts, unlocked.header, unlocked.data_key)
     logger.warning(
         "the table of parts of %s is rebuilt from the object: that no part is missing, and none an earlier attempt, "
         "cannot be proved",
         target.path,
     )
-    walked = await part_walk.walk(gateway, target, stored.upstream_etag, stored.stored_size, stored.version)
-    encoded = parts.encode(PartsTable(header.object_id, walked), header, data_key)
+    return await rebuild_table(gateway, target, stored, unlocked)
+
+
+async def rebuild_table(gateway: Gateway, target: Target, stored: StoredObject, unlocked: Unlocked) -> PartsTable:
+    """The table of parts as its completion made it, from what the object's parts prove; it is put on record.
+
+    Raises:
+        EnvelopeError: a part is damaged or not this object's.
+    """
+    made = await part_walk.prove(gateway, target, unlocked, stored.upstream_etag, stored.stored_size, stored.version)
+    checksum_type = unlocked.checksum_type or FULL_OBJECT
+    whole = whole_checksum(unlocked.checksum_algorithm, checksum_type, [(part.checksums, part.size) for part in made])
+    table = PartsTable(unlocked.header.object_id, made, whole, checksum_type)
+    encoded = parts.encode(table, unlocked.header, unlocked.data_key)
     if stored.record is not None:
         await gateway.objects.put(replace(stored.record, parts=encoded))
-    return parts.verify(encoded, header, data_key)
+    return parts.verify(encoded, unlocked.header, unlocked.data_key)
 
 
 async def resolve(gateway: Gateway, bucket: BucketRecord, key: str, version_id: str = "") -> ObjectRecord | None:

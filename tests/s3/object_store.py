@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from multidict import CIMultiDict
 
@@ -65,9 +65,8 @@ class ObjectStore:
                 self.uploads[upload_id] = (kept(request), {})
                 document = {"Bucket": "b", "Key": "k", "UploadId": upload_id}
                 return Response(200, body=xml_codec.render("InitiateMultipartUploadResult", document))
-            case "DELETE", str(upload_id), _:
-                self.uploads.pop(upload_id)
-                return Response(204)
+            case "GET", _, query if query.startswith("versions&"):
+                return self._versions(path, request)
             case "GET", _, "tagging":
                 pairs = parse_qsl(self.objects[path].headers.get("x-amz-tagging", ""), keep_blank_values=True)
                 rows = [{"Key": name, "Value": value} for name, value in pairs]
@@ -101,6 +100,24 @@ class ObjectStore:
 
     async def aclose(self) -> None:
         """There is nothing to close."""
+
+    def _versions(self, path: str, request: Request) -> Response:
+        prefix = f"{path}/{request.parameter('prefix') or ''}"
+        rows = [
+            {
+                "Key": quote(name.removeprefix(f"{path}/")),
+                "VersionId": "null",
+                "IsLatest": True,
+                "LastModified": "2026-11-23T06:00:00.000Z",
+                "ETag": found.etag,
+                "Size": len(found.body),
+                "StorageClass": "STANDARD",
+            }
+            for name, found in sorted(self.objects.items())
+            if name.startswith(prefix)
+        ]
+        document = {"EncodingType": "url", "IsTruncated": False, "Version": rows}
+        return Response(200, body=xml_codec.render("ListVersionsResult", document))
 
     def _put(self, path: str, request: Request, body: bytes) -> Response:
         if request.headers.get("If-None-Match") == "*" and path in self.objects:

@@ -40,7 +40,9 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     named = _named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
     chosen = _chosen(upload, named, await gateway.uploads.parts(upload.upload_id))
     _check_sizes(call, chosen)
-    whole = multipart.whole_checksum(upload, [(part.checksums, part.size) for part in chosen])
+    whole = multipart.whole_checksum(
+        upload.checksum_algorithm, upload.checksum_type, [(part.checksums, part.size) for part in chosen]
+    )
     shown = _shown_checksum(upload, whole, len(chosen))
     _check_declared(call, shown)
     records = await records_of(gateway, target)
