@@ -67,6 +67,8 @@ class Endpoint:
         except Exception:
             logger.exception("request %s failed", request_id)
             response = self._render(service, errors.internal_error(), request, request_id)
+        if "Origin" in request.headers and service == "s3" and request.method != "OPTIONS":
+            response = await self.s3.shared(request, response)
         self._note(request_id, request, response.status)
         return self._signed_off(response, service, request_id)
 
@@ -75,6 +77,9 @@ class Endpoint:
             self.access_log.note(request_id, request.method, request.path, status)
 
     async def _serve(self, request: Request, request_id: str) -> Response:
+        if request.method == "OPTIONS" and claimed_service(request) == "s3":
+            # A browser asks without a signature whether it may send one.
+            return await self.s3.preflight(request, request_id)
         if sigv4.is_anonymous(request):
             if claimed_service(request) != "s3":
                 raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 400)

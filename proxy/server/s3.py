@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from xml.sax.saxutils import escape
 
 from multidict import CIMultiDict
@@ -12,7 +13,7 @@ from proxy.aws.message import Request, Response, decode_percent
 from proxy.aws.sigv4 import Verified, effective_headers
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
-from proxy.s3 import errors
+from proxy.s3 import cors, errors
 from proxy.s3.authorization import authorize, check_owner, refusal
 from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.gateway import Call, Gateway, Target
@@ -61,6 +62,34 @@ class S3Service:
         except BodyCutShort as error:
             message = "You did not provide the number of bytes specified by the Content-Length HTTP header"
             raise AwsError("IncompleteBody", message, 400) from error
+
+    async def preflight(self, request: Request, request_id: str) -> Response:
+        """The answer to a browser that asks what a page of another origin may do.
+
+        Raises:
+            AwsError: there is no rule for it.
+        """
+        target = target_of(request, self._domains)
+        try:
+            bucket = await self._gateway.buckets.get(target.bucket) if target.bucket else None
+        except StateUnavailable as error:
+            logger.error("%s the gateway's state cannot be used: %s", request_id, error)
+            raise errors.service_unavailable() from error
+        return cors.answer_preflight(request, target, bucket)
+
+    async def shared(self, request: Request, response: Response) -> Response:
+        """An answer, an error or not, to a request that names its Origin, with what lets the browser hand it on."""
+        try:
+            target = target_of(request, self._domains)
+            bucket = await self._gateway.buckets.get(target.bucket) if target.bucket else None
+        except (AwsError, StateUnavailable):
+            return response
+        allowing = cors.allowing_headers(request, bucket) if bucket is not None else None
+        if allowing is None:
+            return response
+        headers = CIMultiDict(response.headers)
+        headers.update(allowing)
+        return replace(response, headers=headers)
 
     async def _serve(self, request: Request, verified: Verified, request_id: str, target: Target) -> Response:
         operation = self._routes.find(request, target)

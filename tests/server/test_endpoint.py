@@ -19,6 +19,8 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer, Request, Response
 from proxy.kms.root_keys.file import LocalRootKey
 from proxy.kms.stores.memory import MemoryKeyStore
+from proxy.s3.cors import Rule
+from proxy.s3.cors import render as render_rules
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
 from proxy.s3.operations.table import ROUTES
@@ -426,3 +428,54 @@ async def test_a_user_is_asked_for_with_credentials_of_their_own(monkeypatch: py
     # Whether a bucket without a record is in the store at all is the proxy's own question.
     assert (await endpoint.handle(signed("GET", "http://127.0.0.1/another/k"))).status == 404
     assert world.store.asked_as == [own, own]
+
+
+PAGE = {"Origin": "https://app.example.com"}
+
+
+async def test_a_page_of_another_origin() -> None:
+    world = await make_world()
+    rules = (Rule(("https://app.example.com",), ("GET",), ("authorization",)),)
+    await world.gateway.buckets.put(replace(world.bucket, cors=render_rules(rules)))
+    endpoint = endpoint_of(world)
+    url = "http://127.0.0.1/b/k"
+    await endpoint.handle(signed("PUT", url, body=b"hello"))
+    asked = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "Authorization"}
+    preflight = await endpoint.handle(unsigned("OPTIONS", **PAGE, **asked))
+    assert preflight.status == 200
+    assert preflight.headers["Access-Control-Allow-Headers"] == "authorization"
+    assert "x-amz-request-id" in preflight.headers
+    # Of a presigned URL, whose signature is for another method.
+    presigned = replace(unsigned("OPTIONS", **PAGE, **asked), query="X-Amz-Signature=0&X-Amz-Algorithm=x")
+    assert (await endpoint.handle(presigned)).status == 200
+    for request, status in (
+        (signed("GET", url, headers=PAGE), 200),
+        (signed("GET", f"{url}/none", headers=PAGE), 404),
+        (unsigned("GET", **PAGE), 403),
+    ):
+        answer = await endpoint.handle(request)
+        assert answer.status == status
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+        await answer.aclose()
+    for request in (
+        signed("GET", url),
+        signed("GET", url, headers={"Origin": "https://else"}),
+        signed("PUT", url, headers=PAGE),
+    ):
+        answer = await endpoint.handle(request)
+        assert answer.status == 200
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+        await answer.aclose()
+
+
+async def test_preflights_that_nobody_has_a_rule_for() -> None:
+    endpoint = endpoint_of(await make_world())
+    for path, message in (
+        ("/b/k", "CORSResponse: CORS is not enabled for this bucket."),
+        ("/none/k", "CORSResponse: Bucket not found"),
+        ("/", "CORSResponse: Bucket not found"),
+    ):
+        answer = await endpoint.handle(unsigned("OPTIONS", path, **PAGE, Access_Control_Request_Method="GET"))
+        assert error_of(answer) == (403, "AccessForbidden", message)
+    assert (await endpoint.handle(unsigned("OPTIONS"))).status == 400
+    assert (await endpoint.handle(unsigned("GET", "/b%ff/k", **PAGE))).status == 400

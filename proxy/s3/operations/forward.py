@@ -159,9 +159,6 @@ _BUCKET_ROWS: Final = (
     _bucket("GetBucketTagging", "GET", "s3:GetBucketTagging", "tagging", "Tagging"),
     _bucket("PutBucketTagging", "PUT", "s3:PutBucketTagging", "tagging", "Tagging", status=204),
     _bucket("DeleteBucketTagging", "DELETE", "s3:PutBucketTagging", "tagging", status=204),
-    _bucket("GetBucketCors", "GET", "s3:GetBucketCORS", "cors", "CORSConfiguration"),
-    _bucket("PutBucketCors", "PUT", "s3:PutBucketCORS", "cors", "CORSConfiguration"),
-    _bucket("DeleteBucketCors", "DELETE", "s3:PutBucketCORS", "cors", status=204),
     _bucket(
         "GetBucketLifecycleConfiguration",
         "GET",

@@ -11,6 +11,7 @@ from proxy.s3.operations.access_control_lists import (
     put_bucket_acl,
     put_ownership_controls,
 )
+from proxy.s3.operations.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
 from proxy.s3.operations.bucket_encryption import (
     delete_bucket_encryption,
     get_bucket_encryption,
@@ -62,6 +63,9 @@ OPERATIONS: Final = with_refusals(
         get_bucket_encryption,
         put_bucket_encryption,
         delete_bucket_encryption,
+        get_bucket_cors,
+        put_bucket_cors,
+        delete_bucket_cors,
         get_bucket_policy,
         put_bucket_policy,
         delete_bucket_policy,
