@@ -218,19 +218,10 @@ UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]]
     "ListObjectVersions": ("GET", BUCKET, [("versions", "")], {}),
     "RestoreObject": ("POST", OBJECT, [("restore", "")], {}),
     "SelectObjectContent": ("POST", OBJECT, [("select", ""), ("select-type", "2")], {}),
-    "GetBucketPolicy": ("GET", BUCKET, [("policy", "")], {}),
-    "PutBucketPolicy": ("PUT", BUCKET, [("policy", "")], {}),
-    "DeleteBucketPolicy": ("DELETE", BUCKET, [("policy", "")], {}),
-    "GetBucketAcl": ("GET", BUCKET, [("acl", "")], {}),
-    "PutBucketAcl": ("PUT", BUCKET, [("acl", "")], {}),
-    "GetObjectAcl": ("GET", OBJECT, [("acl", "")], {}),
-    "PutObjectAcl": ("PUT", OBJECT, [("acl", "")], {}),
     "GetObjectTorrent": ("GET", OBJECT, [("torrent", "")], {}),
     "PutBucketReplication": ("PUT", BUCKET, [("replication", "")], {}),
-    "PutPublicAccessBlock": ("PUT", BUCKET, [("publicAccessBlock", "")], {}),
     "an unknown method": ("PATCH", OBJECT, [], {}),
     "POST of an object": ("POST", OBJECT, [], {}),
-    "OPTIONS": ("OPTIONS", OBJECT, [], {}),
 }
 
 
