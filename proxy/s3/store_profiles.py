@@ -14,8 +14,6 @@ _COMMON: Final = frozenset(
         "PutBucketVersioning",
         "PutBucketTagging",
         "DeleteBucketTagging",
-        "PutBucketCors",
-        "DeleteBucketCors",
         "PutBucketLifecycleConfiguration",
         "DeleteBucketLifecycle",
         "PutObjectLockConfiguration",
