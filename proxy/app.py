@@ -368,6 +368,7 @@ def _settings(config: Config, store: StoreProfile) -> Settings:
         kms_over_plain_http=config.listen.allow_plaintext_kms,
         sign_anonymous=config.upstream.sign_anonymous,
         md5_etags=config.sse_s3.md5_etags,
+        fresh_key_on_copy=config.copies.fresh_data_key,
         customer_keys=config.sse_c.enabled,
         block_customer_keys=config.sse_c.blocked_on_new_buckets,
     )

@@ -40,7 +40,19 @@ AUTO: Final = "auto"
 STORES: Final = (AUTO, *PROFILES)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-_SECTIONS: Final = ("listen", "upstream", "keys", "state", "limits", "sse_s3", "sse_c", "quotas", "audit", "log")
+_SECTIONS: Final = (
+    "listen",
+    "upstream",
+    "keys",
+    "state",
+    "limits",
+    "sse_s3",
+    "sse_c",
+    "copies",
+    "quotas",
+    "audit",
+    "log",
+)
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
@@ -142,6 +154,15 @@ class SseCSettings:
 
 
 @dataclass(frozen=True)
+class CopySettings:
+    """``[copies]``."""
+
+    fresh_data_key: bool = False
+    """Whether a copy is sealed anew under a data key of its own. Else its source's key is wrapped anew where that can
+    be, and the data stays in the store."""
+
+
+@dataclass(frozen=True)
 class QuotaSettings:
     """``[quotas]``: AWS's request quotas and resource quotas, or others."""
 
@@ -179,6 +200,7 @@ class Config:
     limits: Limits = Limits()
     sse_s3: SseS3Settings = SseS3Settings()
     sse_c: SseCSettings = SseCSettings()
+    copies: CopySettings = CopySettings()
     quotas: QuotaSettings = QuotaSettings()
     audit: AuditSettings | None = None
     """None: no events are recorded."""
@@ -210,6 +232,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         limits=_limits(sections["limits"]),
         sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
         sse_c=_sse_c(sections["sse_c"]),
+        copies=CopySettings(sections["copies"].boolean("fresh_data_key", CopySettings.fresh_data_key)),
         quotas=_quotas(sections["quotas"]),
         audit=_audit(sections["audit"]) if has_audit else None,
         log_level=sections["log"].choice("level", LOG_LEVELS, "info"),

@@ -45,7 +45,7 @@ class Ledger:
 
 
 class Writer(threading.Thread):
-    """Puts, overwrites and deletes objects of its own, and makes keys, until it is told to stop."""
+    """Puts, overwrites, copies and deletes objects of its own, and makes keys, until it is told to stop."""
 
     def __init__(self, number: int, endpoint: Endpoint, bucket: str, ledger: Ledger, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -66,8 +66,8 @@ class Writer(threading.Thread):
                 time.sleep(0.02)
 
     def _act(self) -> None:
-        act = self._random.choices((self._put, self._multipart, self._delete, self._make_key), (12, 2, 1, 2))[0]
-        act()
+        acts = (self._put, self._copy, self._multipart, self._delete, self._make_key)
+        self._random.choices(acts, (12, 6, 2, 1, 2))[0]()
 
     def _pick(self) -> tuple[str, Written]:
         key = f"{self._number}/{self._random.randrange(12)}"
@@ -80,6 +80,18 @@ class Writer(threading.Thread):
         sse = self._random.choice(({}, {"ServerSideEncryption": "aws:kms"}))
         written.attempt(digest)
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=data, **sse)
+        written.confirm(digest)
+
+    def _copy(self) -> None:
+        """What is copied is known: nobody else writes to these keys."""
+        source, known = self._pick()
+        key, written = self._pick()
+        if known.acknowledged is None or known.possible != {known.acknowledged} or source == key:
+            return
+        sse = self._random.choice(({}, {"ServerSideEncryption": "aws:kms"}))
+        digest = known.acknowledged
+        written.attempt(digest)
+        self._s3.copy_object(Bucket=self._bucket, Key=key, CopySource=f"{self._bucket}/{source}", **sse)
         written.confirm(digest)
 
     def _multipart(self) -> None:

@@ -311,3 +311,25 @@ def test_a_user_of_the_key_service(endpoint: Endpoint) -> None:
     app.retire_grant(GrantToken=made["GrantToken"])
     with refused(400, "AccessDeniedException"):
         app.encrypt(KeyId=key_arn, Plaintext=b"x", EncryptionContext=context)
+
+
+def test_a_copy_needs_decrypt_of_its_source_and_a_data_key_of_its_own(endpoint: Endpoint, bucket: str) -> None:
+    app, admin = s3(endpoint, "app"), s3(endpoint)
+    readable = key_with(endpoint, statement(user(endpoint, "app"), "kms:Decrypt"))
+    writable = key_with(endpoint, statement(user(endpoint, "app"), "kms:GenerateDataKey"))
+    source, other = put(admin, bucket, readable), put(admin, bucket, writable)
+    to = {"Bucket": bucket, "Key": new_key(), "ServerSideEncryption": "aws:kms"}
+    app.copy_object(**to, CopySource=f"{bucket}/{source}", SSEKMSKeyId=writable)
+    assert get(admin, bucket, to["Key"]) == BODY
+    with refused(403, "AccessDenied", denial(endpoint, "kms:GenerateDataKey", readable)):
+        app.copy_object(**to, CopySource=f"{bucket}/{source}", SSEKMSKeyId=readable)
+    with refused(403, "AccessDenied", denial(endpoint, "kms:Decrypt", writable)):
+        app.copy_object(**to, CopySource=f"{bucket}/{other}", SSEKMSKeyId=writable)
+    upload_id = admin.create_multipart_upload(Bucket=bucket, Key=to["Key"])["UploadId"]
+    part = {"Bucket": bucket, "Key": to["Key"], "UploadId": upload_id, "PartNumber": 1}
+    with refused(403, "AccessDenied", denial(endpoint, "kms:Decrypt", writable)):
+        app.upload_part_copy(**part, CopySource=f"{bucket}/{other}")
+    app.upload_part_copy(**part, CopySource=f"{bucket}/{source}")
+    with refused(403, "AccessDenied", denial(endpoint, "kms:GenerateDataKey", readable)):
+        change = {"SSEKMS": {"KMSKeyArn": readable}}
+        app.update_object_encryption(Bucket=bucket, Key=source, ObjectEncryption=change)

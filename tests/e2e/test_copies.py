@@ -161,6 +161,8 @@ def test_versions_as_sources(endpoint: Endpoint) -> None:
 
 def test_a_customers_key_over_tls(tls_endpoint: Endpoint) -> None:
     client, bucket, key = s3(tls_endpoint), new_bucket(tls_endpoint), new_key()
+    rule = {"BlockedEncryptionTypes": {"EncryptionType": ["NONE"]}}
+    client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
     data = body(MIB + 1)
     client.put_object(Bucket=bucket, Key=key, Body=data, **own)
@@ -177,6 +179,8 @@ def test_a_customers_key_over_tls(tls_endpoint: Endpoint) -> None:
     assert client.get_object(Bucket=bucket, Key="d", **other)["Body"].read() == data
     with refused(403, "AccessDenied"):
         client.get_object(Bucket=bucket, Key="d", **own)
+    with refused(403, "AccessDenied"):
+        client.copy_object(Bucket=new_bucket(tls_endpoint), Key="blocked", CopySource=source, **read, **other)
 
 
 def test_a_source_under_a_disabled_key_is_not_copied(endpoint: Endpoint) -> None:
