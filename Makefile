@@ -2,6 +2,7 @@
 # make install  the set-up alone: everything lands in .venv
 # make test     every check there is (STORES=seaweedfs leaves MinIO out; MINIO_BINARY names one that is there)
 # make soak     the long runs: 1 GiB bodies, 100 kills
+# make bench    the benchmark, side by side with what else there is (BENCH=goals, usual or full); writes bench.json
 # make minio    builds MinIO for the tests, once per machine
 
 SHELL := /bin/bash
@@ -15,6 +16,7 @@ WORKERS ?= 1
 TLS ?=
 STORES ?= seaweedfs,minio
 JOBS ?= auto
+BENCH ?= usual
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sse-kms-proxy
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 BUILT_MINIO := $(CACHE)/minio-$(MINIO_VERSION)
@@ -23,7 +25,7 @@ MINIO_BINARY ?= $(BUILT_MINIO)
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run install test soak lint minio clean
+.PHONY: run install test soak bench lint minio clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -38,6 +40,12 @@ test: $(VENV)/.installed-test lint $(if $(findstring minio,$(STORES)),minio)
 
 soak: $(VENV)/.installed-test $(if $(findstring minio,$(STORES)),minio)
 	STORES='$(STORES)' MINIO_BINARY='$(MINIO_BINARY)' $(VENV)/bin/pytest --capture=no tests/soak
+
+bench: $(VENV)/.installed-test $(if $(findstring minio,$(STORES)),minio)
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -qq --no-install-recommends nginx-light; } || \
+	  { echo 'nginx is needed to compare with, and only root can install it: apt-get install nginx-light'; exit 1; }
+	STORES='$(STORES)' MINIO_BINARY='$(MINIO_BINARY)' $(VENV)/bin/python -m tests.bench '$(BENCH)'
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
