@@ -20,6 +20,8 @@ class Peer:
     address: str
     secure: bool
     """Whether the connection is TLS."""
+    tls_version: str = ""
+    """Such as ``TLSv1.3``; ``""`` without TLS, or where it is not known."""
 
 
 @value_class

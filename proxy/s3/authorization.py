@@ -17,7 +17,7 @@ from proxy.aws.policy import Question
 from proxy.aws.policy_principals import is_root
 from proxy.s3 import errors
 from proxy.s3.bucket_policy import policy_of
-from proxy.s3.condition_keys import Subject
+from proxy.s3.condition_keys import EXISTING_TAG, ON_EXISTING, Subject
 from proxy.s3.gateway import Call, Target
 from proxy.s3.state import BucketRecord
 
@@ -106,6 +106,18 @@ def refusal(
         f'User: {caller.arn} is not authorized to perform: {action} on resource: "{question.resource}" '
         f"{answer.reason(action)}"
     )
+
+
+def asks_for_existing_tags(call: Call, action: str) -> bool:
+    """Whether a policy that concerns the action names a tag of an object that is there."""
+    if action not in ON_EXISTING:
+        return False
+    policies = [policy.identity_policy(call.caller), policy.session_policy(call.caller)]
+    own = policy_of(call.bucket) if call.bucket is not None else None
+    if own is not None:
+        policies.append(own.policy)
+    named = (key for each in policies if each is not None for key in each.keys(action))
+    return any(key.startswith(EXISTING_TAG) for key in named)
 
 
 def _restricts(bucket: BucketRecord | None) -> bool:

@@ -26,6 +26,27 @@ _DEFAULT_MAX_KEYS: Final = "1000"
 _LISTING: Final = ("s3:ListBucket", "s3:ListBucketVersions")
 _TAGGING: Final = "x-amz-tagging"
 _REQUEST_TAG: Final = "s3:requestobjecttag/"
+EXISTING_TAG: Final = "s3:existingobjecttag/"
+ON_EXISTING: Final = frozenset(
+    f"s3:{name}"
+    for name in (
+        "DeleteObjectTagging",
+        "DeleteObjectVersionTagging",
+        "GetObject",
+        "GetObjectAcl",
+        "GetObjectAttributes",
+        "GetObjectTagging",
+        "GetObjectVersion",
+        "GetObjectVersionAcl",
+        "GetObjectVersionAttributes",
+        "GetObjectVersionTagging",
+        "PutObjectAcl",
+        "PutObjectTagging",
+        "PutObjectVersionAcl",
+        "PutObjectVersionTagging",
+    )
+)
+"""Actions whose requests have the tags of the object in their context; others have none of them."""
 
 
 class Subject:
@@ -41,8 +62,8 @@ class Subject:
         self.clock = clock
 
     def lookup(self, name: str) -> Values | None:
-        """The values of a condition key, given in lower case. None: this service cannot tell, as of the tags of an
-        object that is there, or of what only the body says."""
+        """The values of a condition key, given in lower case. None: this service cannot tell, as of what only the body
+        says, or of the tags of an object that is there as long as they have not been read."""
         value = _KEYS.get(name)
         if value is not None:
             return value(self)
@@ -50,6 +71,9 @@ class Subject:
             return policy_keys.values(name, self._circumstances)
         if name.startswith(_REQUEST_TAG):
             return policy_keys.tag(_object_tags(self), name.removeprefix(_REQUEST_TAG))
+        if name.startswith(EXISTING_TAG):
+            tags = self.call.existing_tags
+            return policy_keys.tag(tags, name.removeprefix(EXISTING_TAG)) if self.action in ON_EXISTING else ()
         if name.startswith(PREFIX):
             return () if name in _ABSENT else None
         # A key of another service is absent from requests to this one.
@@ -116,7 +140,7 @@ def _lock(header: str) -> _Value:
 
 def _listing_parameter(name: str, default: str | None = None) -> _Value:
     def value(it: Subject) -> Values:
-        if it.action not in _LISTING:
+        if it.action not in _LISTING or it.call.target.key:
             return ()
         given = it.call.request.parameter(name)
         return optional(default) if given is None else (given,)
@@ -150,9 +174,11 @@ def _signature_age(it: Subject) -> Values:
 
 
 def _tls_version(it: Subject) -> Values | None:
-    """Absent without TLS; with it, which version is not known here."""
+    """Such as ``1.3``; absent without TLS."""
     peer = it.call.request.peer
-    return None if peer is None or peer.secure else ()
+    if peer is None or not peer.secure:
+        return None if peer is None else ()
+    return (peer.tls_version.removeprefix("TLSv"),) if peer.tls_version else None
 
 
 _KEYS: Final[Mapping[str, _Value]] = {
@@ -195,10 +221,10 @@ _NOT_TOLD: Final = frozenset(
         "s3:requestjobpriority",
     )
 )
-"""Keys that AWS has and this service cannot tell, beside those of tags that an object or bucket has: with one of them,
-an Allow never applies and a Deny always does."""
+"""Keys that AWS has and this service cannot tell, beside those of the tags that a bucket has: with one of them, an
+Allow never applies and a Deny always does."""
 
-_TAGS: Final = ("s3:existingobjecttag/", "s3:buckettag/", _REQUEST_TAG)
+_TAGS: Final = (EXISTING_TAG, "s3:buckettag/", _REQUEST_TAG)
 
 
 def fault(key: str, quantifier: Quantifier | None) -> str | None:  # noqa: ARG001 - a KeyCheck

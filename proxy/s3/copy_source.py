@@ -32,6 +32,7 @@ from proxy.s3.errors import (
 from proxy.s3.forwarding import expect, parse_answer, render_query, store_error, stored_length
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_records import records_of
+from proxy.s3.object_tags import authorize_on_object
 from proxy.s3.objects import StoredObject, describe
 from proxy.s3.state import ObjectRecord
 
@@ -134,7 +135,7 @@ async def find(gateway: Gateway, call: Call) -> Call:
     query = render_query([("versionId", version_id)]) if version_id else ""
     request = Request("GET", target.path, query, headers, peer=call.request.peer)
     found = Call(request, target, call.caller, call.verified, call.request_id, bucket)
-    authorize(found, "s3:GetObjectVersion" if version_id else "s3:GetObject", target, gateway.clock)
+    found = await authorize_on_object(gateway, found, "s3:GetObjectVersion" if version_id else "s3:GetObject")
     if not gateway.settings.store.fits(target.key):
         raise no_such_source(gateway, found)
     return found

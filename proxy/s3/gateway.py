@@ -1,6 +1,6 @@
 """The gateway's ports and settings in one value, and what an operation is told of the call it serves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
@@ -107,6 +107,8 @@ class Call:
     request_id: str
     bucket: BucketRecord | None
     """The record of the target's bucket; None only for operations on no bucket and for CreateBucket."""
+    existing_tags: Mapping[str, str] | None = None
+    """The tags that the target has, where a policy asked for them; None: they were not read."""
 
     @property
     def record(self) -> BucketRecord:

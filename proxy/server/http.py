@@ -269,7 +269,9 @@ class _Connection(web.RequestHandler):
         self._wire.set_write_buffer_limits(high=2 * self.limits.buffer, low=self.limits.buffer)
         name = transport.get_extra_info("peername")
         address = str(name[0]) if isinstance(name, tuple) else ""
-        self.peer = Peer(address, transport.get_extra_info("sslcontext") is not None)
+        tls = transport.get_extra_info("ssl_object")
+        secure = transport.get_extra_info("sslcontext") is not None
+        self.peer = Peer(address, secure, (tls.version() or "") if tls is not None else "")
         self._site.open.add(self)
         super().connection_made(transport)
 

@@ -14,9 +14,10 @@ from proxy.aws.sigv4 import Verified, effective_headers
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
 from proxy.s3 import cors, errors
-from proxy.s3.authorization import authorize, check_owner, refusal
+from proxy.s3.authorization import check_owner, refusal
 from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.gateway import Call, Gateway, Target
+from proxy.s3.object_tags import authorize_on_object
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.sse import as_s3_error
 from proxy.s3.state import BucketRecord, StateUnavailable
@@ -101,7 +102,7 @@ class S3Service:
         call = Call(request, target, verified.caller, verified, request_id, bucket)
         check_owner(call)
         if operation.action:
-            authorize(call, operation.action, target, self._gateway.clock)
+            call = await authorize_on_object(self._gateway, call, operation.action)
         try:
             return await operation.run(self._gateway.asking_for(call.caller), call)
         except AwsError as error:

@@ -339,6 +339,24 @@ def test_conditions_of_the_connection_and_the_listing(access: Access, bucket: st
     access.client("root").delete_bucket_policy(Bucket=bucket)
 
 
+def test_tags_that_an_object_has(access: Access, bucket: str) -> None:
+    client, outsider = s3(access.endpoint), access.client("outsider")
+    opened, closed = put(access, bucket, Tagging="access=open"), put(access, bucket)
+    condition = {"StringEquals": {"s3:ExistingObjectTag/access": "open"}}
+    to_them = {"Principal": {"AWS": OTHER_ACCOUNT}, "Action": "s3:GetObject", "Condition": condition}
+    set_policy(access, bucket, to_them | only_objects(bucket))
+    assert read(outsider, bucket, opened) == b"mine"
+    assert outsider.head_object(Bucket=bucket, Key=opened)["ContentLength"] == 4
+    for key in (closed, "none"):
+        with refused(403, "AccessDenied"):
+            read(outsider, bucket, key)
+    client.put_object_tagging(Bucket=bucket, Key=closed, Tagging={"TagSet": [{"Key": "access", "Value": "open"}]})
+    client.delete_object_tagging(Bucket=bucket, Key=opened)
+    assert read(outsider, bucket, closed) == b"mine"
+    with refused(403, "AccessDenied"):
+        read(outsider, bucket, opened)
+
+
 def test_the_root_user_is_never_locked_out(access: Access, bucket: str) -> None:
     client, root = s3(access.endpoint), access.client("root")
     client.delete_public_access_block(Bucket=bucket)
@@ -377,6 +395,8 @@ def test_whoever_has_not_signed_is_let_in_by_policy_and_store(access: Access, bu
         status, _, answer = access.unsigned(method, f"/{bucket}/{hidden}")
         assert status == 400
         assert method == "HEAD" or b"require AWS Signature Version 4." in answer
+    status, _, answer = access.unsigned("GET", f"{path}?response-content-type=text/html")
+    assert (status, b"cannot be used for anonymous GET requests." in answer) == (400, True)
     status, _, answer = access.unsigned("PUT", path, b"not mine")
     assert status == 403
     status, _, answer = access.unsigned("DELETE", path)

@@ -222,6 +222,8 @@ def test_uploads_must_be_encrypted_as_the_policy_says(headers: dict[str, str], a
 
 
 def lookup(name: str, action: str = "s3:GetObject", *, call: Call | None = None, **others: Any) -> Values | None:
+    if action.startswith("s3:List"):
+        others.setdefault("target", Target("bucket"))
     return Subject(call or call_of(allow(), **others), action, lambda: NOW).lookup(name.lower())
 
 
@@ -232,6 +234,7 @@ def lookup(name: str, action: str = "s3:GetObject", *, call: Call | None = None,
         ("s3:prefix", "s3:ListBucketVersions", {"query": "prefix="}, ("",)),
         ("s3:prefix", "s3:ListBucket", {}, ()),
         ("s3:prefix", "s3:GetObject", {"query": "prefix=a"}, ()),
+        ("s3:prefix", "s3:ListBucket", {"query": "prefix=a", "target": OBJECT}, ()),
         ("s3:delimiter", "s3:ListBucket", {"query": "delimiter=/"}, ("/",)),
         ("s3:max-keys", "s3:ListBucket", {"query": "max-keys=10"}, ("10",)),
         ("s3:max-keys", "s3:ListBucket", {}, ("1000",)),
@@ -250,6 +253,7 @@ def lookup(name: str, action: str = "s3:GetObject", *, call: Call | None = None,
         ("s3:RequestObjectTagKeys", "s3:PutObject", {"headers": {"x-amz-tagging": "a=1&b=2"}}, ("a", "b")),
         ("s3:RequestObjectTagKeys", "s3:PutObjectTagging", {}, None),
         ("s3:ExistingObjectTag/Team", "s3:GetObject", {}, None),
+        ("s3:ExistingObjectTag/Team", "s3:PutObject", {}, ()),
         ("s3:object-lock-mode", "s3:PutObject", {"headers": {"x-amz-object-lock-mode": "GOVERNANCE"}}, ("GOVERNANCE",)),
         ("s3:object-lock-mode", "s3:PutObjectRetention", {}, None),
         ("s3:LocationConstraint", "s3:CreateBucket", {}, None),
@@ -292,6 +296,7 @@ def test_what_the_connection_says() -> None:
     assert on(secure, "aws:SecureTransport") == ("true",)
     assert on(plain, "s3:TlsVersion") == ()
     assert on(secure, "s3:TlsVersion") is None
+    assert on(Peer("203.0.113.7", True, "TLSv1.3"), "s3:TlsVersion") == ("1.3",)
 
 
 def test_a_call_on_no_bucket() -> None:

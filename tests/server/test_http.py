@@ -200,13 +200,14 @@ async def test_the_peer_is_known() -> None:
 
     async with serving(handler) as port:
         _, _, body = await ask(port, b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
-    assert body == b"Peer(address='127.0.0.1', secure=False)"
+    assert body == b"Peer(address='127.0.0.1', secure=False, tls_version='')"
 
 
 async def test_tls(tls) -> None:
     async def handler(request: Request) -> Response:
         assert request.peer is not None
         assert request.peer.secure
+        assert request.peer.tls_version == "TLSv1.3"
         return Response(200, CIMultiDict({"Content-Length": "3000000"}), Stream(b"x" * 1_500_000, b"y" * 1_500_000))
 
     async with serving(handler, ssl_context=tls.server) as port, client(port, ssl=tls.client) as c:

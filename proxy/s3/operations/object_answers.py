@@ -39,7 +39,13 @@ _QUERY: Final = frozenset(
 
 
 def upstream_query(call: Call) -> str:
-    """The query of a read as the store has to see it."""
+    """The query of a read as the store has to see it.
+
+    Raises:
+        AwsError: InvalidRequest: whoever has not signed may not say what headers the answer has.
+    """
+    if call.caller.anonymous and any(name.startswith("response-") for name, _ in call.request.parameters):
+        raise invalid_request("Request specific response headers cannot be used for anonymous GET requests.")
     return "&".join(
         f"{name}={quote(value, safe='', errors='surrogateescape')}"
         for name, value in call.request.parameters
