@@ -28,8 +28,6 @@ FOOT_LABEL: Final = b"sse-proxy/1 foot"
 PART_LABEL: Final = b"sse-proxy/1 part"
 WRAP_LABEL: Final = b"sse-proxy/1 wrap"
 CUST_LABEL: Final = b"sse-proxy/1 cust"
-OVER_LABEL: Final = b"sse-proxy/1 over"
-SALT_LABEL: Final = b"sse-proxy/1 salt"
 # All labels have one length and no two are equal, so none is the beginning of another.
 
 _FORMAT: Final = bytes((VERSION, ALGORITHM))
@@ -38,7 +36,7 @@ _CANONICAL_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", "
 
 
 def derive(data_key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
-    """HKDF-SHA256 (RFC 5869). Raises ValueError unless the key, of one layer, has 32 bytes."""
+    """HKDF-SHA256 (RFC 5869). Raises ValueError unless the data key has 32 bytes."""
     if len(data_key) != DATA_KEY_SIZE:
         raise ValueError("a data key has 32 bytes")
     return HKDF(_HASH, size, salt, info).derive(data_key)
@@ -50,25 +48,14 @@ def binding(object_id: bytes, number: int, attempt: bytes, size: int) -> bytes:
 
 
 def head_keys(data_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """The commitment to the data key, of all layers, and the key of the record, 32 bytes each."""
-    output = _derive_of_all(data_key, salt, HEAD_LABEL + _FORMAT, 64)
+    """The commitment to the data key and the key of the record, 32 bytes each."""
+    output = derive(data_key, salt, HEAD_LABEL + _FORMAT, 64)
     return output[:32], output[32:]
 
 
 def table_key(data_key: bytes, salt: bytes) -> bytes:
     """The key of the MAC over an object's table of parts; ``salt`` is the header's."""
-    return _derive_of_all(data_key, salt, PART_LABEL + _FORMAT, 32)
-
-
-def inner_salt(inner_key: bytes, salt: bytes) -> bytes:
-    """With two layers: the salt of the inner stream and its footer, where ``salt`` is that of the outer one."""
-    return derive(inner_key, salt, SALT_LABEL + _FORMAT, SALT_SIZE)
-
-
-def _derive_of_all(data_key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
-    if len(data_key) not in (DATA_KEY_SIZE, 2 * DATA_KEY_SIZE):
-        raise ValueError("a data key has 32 bytes, or with two layers 64")
-    return HKDF(_HASH, size, salt, info).derive(data_key)
+    return derive(data_key, salt, PART_LABEL + _FORMAT, 32)
 
 
 def canonical_context(context: Mapping[str, str]) -> bytes:

@@ -67,9 +67,9 @@ def prefix_of(salt: bytes) -> bytes:
     return salt[-PREFIX_SIZE:]
 
 
-def new_stream(data_key: bytes, salt: bytes, binding: bytes, size: int, label: bytes = BODY_LABEL) -> Stream:
+def new_stream(data_key: bytes, salt: bytes, binding: bytes, size: int) -> Stream:
     """The stream of a single PUT or a part; ``binding`` is ``keys.binding``'s."""
-    return Stream(data_key, salt, prefix_of(salt), label + binding, size)
+    return Stream(data_key, salt, prefix_of(salt), BODY_LABEL + binding, size)
 
 
 class _Held:

@@ -1,25 +1,19 @@
 """Version 1 of the envelope: sealing, unlocking and opening objects. See FORMAT.md."""
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 
-from proxy.envelope import keys, layers
+from proxy.envelope import footer as footers
+from proxy.envelope import keys
 from proxy.envelope import record as records
 from proxy.envelope.digests import NO_DIGESTS, Digests
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode, kind_of
-from proxy.envelope.layers import AnyOpener, AnySealer, Place
 from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
-from proxy.envelope.ranges import (
-    FOOTER_THRESHOLD,
-    PartsPlan,
-    Window,
-    footer_window,
-    part_footer_window,
-    stored_size,
-)
+from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_size
 from proxy.envelope.record import Record
+from proxy.envelope.segments import Expect, Opener, Sealer, Section, Segments, Skip, new_stream
 from proxy.stream import Buffer
 from proxy.values import value_class
 from proxy.xaes import NONCE_SIZE
@@ -47,8 +41,6 @@ class Wrapping:
     """In place of a bucket key, to wrap an existing data key anew: 32 bytes that serve this object alone."""
     customer_key: bytes | None = field(default=None, repr=False)
     """The customer's key (32 bytes): for SSE-C, and then without ARN, blob, context and other keys."""
-    outer_wrapped_key: bytes | None = None
-    """For two layers: the ciphertext blob of the outer layer's key; ``wrapped_key`` is then that of the inner one's."""
 
 
 @value_class
@@ -75,7 +67,7 @@ def seal_single(
     digests: Digests = NO_DIGESTS,
     footer: Callable[[], Digests] | None = None,
     random: Random,
-) -> tuple[Header, AnySealer]:
+) -> tuple[Header, Sealer]:
     """Begins a single PUT: the header, and the sealer that turns the plaintext into the body.
 
     ``footer`` is called when the body has ended, and only if it is longer than 1 MiB; of a shorter body everything
@@ -88,8 +80,8 @@ def seal_single(
     salt = random(keys.SALT_SIZE)
     header = _new_header(data_key, wrapping, Layout.SINGLE, Record(plaintext_size, digests), salt, random)
     bound = keys.binding(header.object_id, 0, keys.NO_ATTEMPT, plaintext_size)
-    place = Place(data_key, salt, bound, plaintext_size)
-    return header, layers.sealer(place, (footer or _nothing) if plaintext_size > FOOTER_THRESHOLD else None)
+    seal_footer = _footer_sealer(data_key, salt, bound, footer) if plaintext_size > FOOTER_THRESHOLD else None
+    return header, Sealer(new_stream(data_key, salt, bound, plaintext_size), footer=seal_footer)
 
 
 def new_multipart(
@@ -170,10 +162,7 @@ def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Rando
 
     Raises:
         EnvelopeError: as ``unlock``.
-        ValueError: of two layers one can't be made, nor two of one, and two are not wrapped anew.
     """
-    if header.layers > 1 or wrapping.outer_wrapped_key is not None:
-        raise ValueError("what has two layers is not wrapped anew")
     record_key, content = _open_record(header, data_key)
     return _seal_header(data_key, wrapping, header.layout, header.salt, header.commitment, record_key, content, random)
 
@@ -185,7 +174,7 @@ def seal_part(
     *,
     footer: Callable[[], Digests] | None = None,
     random: Random,
-) -> AnySealer:
+) -> Sealer:
     """The sealer of one attempt at a part; its ``salt`` goes into the table of parts, ``salt[:16]`` is the attempt id.
 
     Raises:
@@ -197,24 +186,41 @@ def seal_part(
         raise ValueError("part numbers are from 1 to 10,000")
     stored_size(plaintext_size)
     salt = random(keys.SALT_SIZE)
-    place = _place_of_part(unlocked, number, plaintext_size, salt)
-    return layers.sealer(place, footer or _nothing, make_frame(number, plaintext_size, salt))
+    bound = _part_binding(unlocked, number, plaintext_size, salt)
+    return Sealer(
+        new_stream(unlocked.data_key, salt, bound, plaintext_size),
+        make_frame(number, plaintext_size, salt),
+        _footer_sealer(unlocked.data_key, salt, bound, footer),
+    )
 
 
-def open_single(unlocked: Unlocked) -> AnyOpener:
+def open_single(unlocked: Unlocked) -> Opener:
     """The opener of a whole body, its footer included. Raises ValueError for a multipart object."""
-    return layers.whole_opener(_place_of_single(unlocked))
+    size = _single_size(unlocked)
+    salt = unlocked.header.salt
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
+    stream = new_stream(unlocked.data_key, salt, bound, size)
+    check = _footer_checker(unlocked.data_key, salt, bound) if size > FOOTER_THRESHOLD else None
+    return Opener((Expect(stream.header), Segments(stream, 0, stream.last, check)), 0, size)
 
 
-def open_range(unlocked: Unlocked, window: Window) -> AnyOpener:
-    """The opener of a range of a single PUT; ``ranges.window`` makes the window, for as many layers.
+def open_range(unlocked: Unlocked, window: Window) -> Opener:
+    """The opener of a range of a single PUT; ``ranges.window`` makes the window.
 
     The footer is not looked at, even where it lies within the window. Raises ValueError for a multipart object.
     """
-    return layers.window_opener(_place_of_single(unlocked), window)
+    size = _single_size(unlocked)
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
+    stream = new_stream(unlocked.data_key, unlocked.header.salt, bound, size)
+    sections: list[Section] = [Skip(window.lead)]
+    if not window.first_segment:
+        sections.append(Expect(stream.header))
+    sections.append(Segments(stream, window.first_segment, window.last_segment))
+    sections.append(Skip(window.trail))
+    return Opener(sections, window.skip, window.length)
 
 
-def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> AnyOpener:
+def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Opener:
     """The opener of a multipart object or a range of it; ``table`` must come from ``parts.verify``.
 
     Raises:
@@ -225,31 +231,26 @@ def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> AnyOpe
         raise ValueError("the table of parts was not verified")
     if table.object_id != unlocked.header.object_id:
         raise EnvelopeError("the table of parts is another object's")
-    return layers.parts_opener(
-        lambda part: _place_of_part(unlocked, part.number, part.size, part.salt), table.parts, plan
-    )
+    return Opener(_part_sections(unlocked, table, plan), plan.skip, plan.length)
 
 
 def open_footer(unlocked: Unlocked, data: Buffer) -> Digests:
-    """What the footer of a single PUT says; ``data`` are the stored bytes that ``ranges.footer_range`` names.
+    """What the footer of a single PUT says; ``ranges.footer_range`` says where it lies.
 
     Raises:
         EnvelopeError: it is damaged or another object's.
     """
-    place = _place_of_single(unlocked)
-    window = footer_window(place.size) if unlocked.header.layers > 1 else None
-    return layers.footer_of(place, window, data)
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, _single_size(unlocked))
+    return footers.open_(unlocked.data_key, unlocked.header.salt, bound, data)
 
 
 def open_part_footer(unlocked: Unlocked, number: int, size: int, salt: bytes, data: Buffer) -> Digests:
-    """What the footer of a part says; ``data`` are the stored bytes that ``ranges.part_footer_range`` names.
+    """What the footer of a part says.
 
     Raises:
         EnvelopeError: it is damaged or another part's.
     """
-    place = _place_of_part(unlocked, number, size, salt)
-    window = part_footer_window(size) if unlocked.header.layers > 1 else None
-    return layers.footer_of(place, window, data)
+    return footers.open_(unlocked.data_key, salt, _part_binding(unlocked, number, size, salt), data)
 
 
 def _new_header(
@@ -272,16 +273,7 @@ def _seal_header(
     """Wraps the data key and seals the record's content."""
     context = keys.canonical_context(wrapping.context)
     blob, bucket_wrapped, rewrapped = _wrap(data_key, wrapping, salt, context, random)
-    outer = wrapping.outer_wrapped_key
-    if len(data_key) != keys.DATA_KEY_SIZE * (1 if outer is None else 2):
-        raise ValueError("a data key has 32 bytes, or with two layers 64")
-    kind = kind_of(
-        wrapping.mode,
-        layout,
-        bucket_key=bucket_wrapped is not None,
-        rewrapped=rewrapped is not None,
-        two_layers=outer is not None,
-    )
+    kind = kind_of(wrapping.mode, layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
     bound = records.binding(kind, salt, wrapping.key_arn, context)
     return Header(
         mode=wrapping.mode,
@@ -294,7 +286,6 @@ def _seal_header(
         record=records.seal(record_key, random(RECORD_NONCE_SIZE), content, bound),
         context=wrapping.context,
         rewrapped_key=rewrapped,
-        outer_wrapped_key=outer,
     )
 
 
@@ -321,7 +312,7 @@ def _wrap(
 
 def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
     """The record's key and its content, after the commitment was found right."""
-    if len(data_key) != keys.DATA_KEY_SIZE * header.layers:
+    if len(data_key) != keys.DATA_KEY_SIZE:
         raise EnvelopeError("the data key has not its size")
     commitment, record_key = keys.head_keys(data_key, header.salt)
     if not hmac.compare_digest(commitment, header.commitment):
@@ -331,23 +322,40 @@ def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
         header.layout,
         bucket_key=header.bucket_wrapped_key is not None,
         rewrapped=header.rewrapped_key is not None,
-        two_layers=header.layers > 1,
     )
     bound = records.binding(kind, header.salt, header.key_arn, keys.canonical_context(header.context))
     return record_key, records.open_(record_key, header.record, bound)
 
 
-def _place_of_single(unlocked: Unlocked) -> Place:
+def _single_size(unlocked: Unlocked) -> int:
     if unlocked.plaintext_size is None:
         raise ValueError("a multipart object is opened by its parts")
-    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, unlocked.plaintext_size)
-    return Place(unlocked.data_key, unlocked.header.salt, bound, unlocked.plaintext_size)
+    return unlocked.plaintext_size
 
 
-def _place_of_part(unlocked: Unlocked, number: int, size: int, salt: bytes) -> Place:
-    bound = keys.binding(unlocked.header.object_id, number, salt[: keys.ID_SIZE], size)
-    return Place(unlocked.data_key, salt, bound, size)
+def _part_binding(unlocked: Unlocked, number: int, size: int, salt: bytes) -> bytes:
+    return keys.binding(unlocked.header.object_id, number, salt[: keys.ID_SIZE], size)
 
 
-def _nothing() -> Digests:
-    return NO_DIGESTS
+def _footer_sealer(
+    data_key: bytes, salt: bytes, bound: bytes, content: Callable[[], Digests] | None
+) -> Callable[[], bytes]:
+    return lambda: footers.seal(data_key, salt, bound, NO_DIGESTS if content is None else content())
+
+
+def _footer_checker(data_key: bytes, salt: bytes, bound: bytes) -> Callable[[Buffer], object]:
+    return lambda data: footers.open_(data_key, salt, bound, data)
+
+
+def _part_sections(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Iterator[Section]:
+    for index in range(plan.first_part, plan.last_part + 1):
+        part = table.parts[index]
+        bound = _part_binding(unlocked, part.number, part.size, part.salt)
+        stream = new_stream(unlocked.data_key, part.salt, bound, part.size)
+        first = plan.first_segment if index == plan.first_part else 0
+        if not first:
+            yield Expect(make_frame(part.number, part.size, part.salt) + stream.header)
+        if index < plan.last_part or plan.whole:
+            yield Segments(stream, first, stream.last, _footer_checker(unlocked.data_key, part.salt, bound))
+        else:
+            yield Segments(stream, first, plan.last_segment)

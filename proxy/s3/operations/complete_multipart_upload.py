@@ -58,17 +58,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     )
     encoded = envelope_parts.encode(table, unlocked.header, data_key)
     now = gateway.clock()
-    record = ObjectRecord(
-        target.bucket,
-        target.key,
-        table.object_id,
-        None,
-        table.total,
-        None,
-        encoded,
-        now,
-        layers=unlocked.header.layers,
-    )
+    record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, now)
     answered, version_id = await _on_record(gateway, call, record, records, chosen, conditions)
     await gateway.uploads.remove(upload.upload_id)
     found = CIMultiDict(sse.response_headers(unlocked.header))
@@ -158,7 +148,7 @@ async def _completed_before(
         raise error
     etag = etag_of(answer.headers)
     version = version_query(answer.headers.get("x-amz-version-id"))
-    made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version, header.layers)
+    made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version)
     if [(part.number, part.size, part.salt) for part in made_of] != [
         (part.number, part.size, part.salt) for part in chosen
     ]:

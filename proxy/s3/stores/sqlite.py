@@ -33,7 +33,7 @@ from proxy.s3.state import (
 )
 from proxy.s3.stores.writer import WriterThread
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 4
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 _INLINE_WRITES: Final = 256
@@ -62,7 +62,7 @@ _SCHEMA = (
     """CREATE TABLE objects (
         bucket TEXT NOT NULL, key BLOB NOT NULL, object_id BLOB NOT NULL, upstream_etag TEXT,
         size INTEGER NOT NULL, etag TEXT, parts BLOB NOT NULL, written INTEGER NOT NULL,
-        version_id TEXT, layers INTEGER NOT NULL, UNIQUE (bucket, key, object_id)
+        version_id TEXT, UNIQUE (bucket, key, object_id)
     )""",
 )
 
@@ -76,7 +76,6 @@ _MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     ),
     # SSE-C was served nowhere before.
     4: ("ALTER TABLE buckets ADD COLUMN blocks_customer_keys INTEGER NOT NULL DEFAULT 1",),
-    5: ("ALTER TABLE objects ADD COLUMN layers INTEGER NOT NULL DEFAULT 1",),
 }
 """What brings a file to a version from the one before."""
 
@@ -97,13 +96,13 @@ _BUCKET_COLUMNS = (
 _BUCKET = ", ".join(_BUCKET_COLUMNS)
 _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
-_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id, layers"
+_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES ({', '.join('?' * len(_BUCKET_COLUMNS))})"
 _GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"
-_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
     etag = excluded.etag, parts = excluded.parts, written = excluded.written,
-    version_id = excluded.version_id, layers = excluded.layers"""
+    version_id = excluded.version_id"""
 _FORGET_OBJECT = "DELETE FROM objects WHERE bucket = ? AND key = ? AND object_id = ?"
 
 
@@ -249,7 +248,6 @@ class SqliteObjects:
             record.parts,
             _microseconds(record.written),
             record.version_id,
-            record.layers,
         )
         await self._write(_PUT_OBJECT, row)
 
@@ -417,9 +415,8 @@ def _part(row: Sequence[Any]) -> PartRecord:
 
 
 def _object(row: Sequence[Any]) -> ObjectRecord:
-    bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id, layers = row
-    moment = _moment(written)
-    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, moment, version_id, layers)
+    bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id = row
+    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, _moment(written), version_id)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -35,6 +35,7 @@ _LEFT_OUT = {"Owner", "Initiator", "Message", "RequestId", "HostId", "Name", "Bu
 _LEFT_OUT |= {"Location", "Region", "ChecksumAlgorithm", "ChecksumType", "Server"}
 _KEYS = {"Key", "Prefix", "Delimiter", "Marker", "NextMarker", "StartAfter", "KeyMarker", "NextKeyMarker"}
 """What ``encoding-type=url`` encodes, a space as + or %20."""
+_OF_OBJECTS = {"Size", "ETag", "StorageClass"}
 _TIMES = {"LastModified", "Initiated"}
 _TOKENS = {"ContinuationToken", "NextContinuationToken"}
 _VERSIONS = {"VersionId", "DeleteMarkerVersionId", "NextVersionIdMarker", "VersionIdMarker"}
@@ -152,8 +153,13 @@ def _collect(element: ET.Element, path: str, found: dict[str, list[str]]) -> Non
     if name in {"Version", "DeleteMarker"} and len(element):
         # They stand in one order among each other.
         found[f"{path}/Entry/kind"].append(name)
+        if name == "DeleteMarker":
+            # MinIO tells of a marker what only an object has.
+            for child in [child for child in element if child.tag.rpartition("}")[2] in _OF_OBJECTS]:
+                element.remove(child)
         name = "Entry"
-    path = f"{path}/{name}"
+    # MinIO begins the name of one root element in lower case.
+    path = f"{path}/{name[:1].upper()}{name[1:]}"
     if not len(element) and element.text:
         found[path].append(element.text)
     for child in element:

@@ -37,6 +37,22 @@ class ListingRules(World):
         operation = "ListObjectsV2" if version == "2" else "ListObjects"
         self.send(Ask(operation, "GET", None, query))
 
+    @rule(prefix=prefixes, delimiter=delimiters, count=st.one_of(st.none(), counts), url=st.booleans())
+    def list_versions(self, prefix: str, delimiter: str, count: int | None, url: bool) -> None:
+        if self.over:
+            return
+        query = [("versions", ""), *self.query(prefix, delimiter, version="1", url=url)]
+        if count is not None:
+            query.append(("max-keys", str(count)))
+        self.send(Ask("ListObjectVersions", "GET", None, query))
+
+    @rule(prefix=prefixes, delimiter=delimiters, url=st.booleans())
+    def list_uploads(self, prefix: str, delimiter: str, url: bool) -> None:
+        if self.over:
+            return
+        query = [("uploads", ""), *self.query(prefix, delimiter, version="1", url=url)]
+        self.send(Ask("ListMultipartUploads", "GET", None, query))
+
     @rule(prefix=prefixes, delimiter=delimiters, count=counts, version=st.sampled_from(["1", "2"]))
     def page_by_page(self, prefix: str, delimiter: str, count: int, version: str) -> None:
         """The proxy's pages, one after the other, are the listing in one page, and each but the last is full."""
@@ -61,6 +77,28 @@ class ListingRules(World):
                 more = [("marker", unquote_plus(last[0]))]
         assert sorted(seen) == sorted(expected), f"{query} in pages of {count}: {seen} instead of {expected}"
 
+    @rule(prefix=prefixes, delimiter=st.sampled_from(["", "/"]), count=counts)
+    def versions_page_by_page(self, prefix: str, delimiter: str, count: int) -> None:
+        """The same of versions."""
+        if self.over:
+            return
+        query = [("versions", ""), *self.query(prefix, delimiter, version="1", url=True)]
+        _, whole = self.send(Ask("ListObjectVersions", "GET", None, query))
+        expected, seen = version_rows(whole), []
+        more: list[tuple[str, Text]] = []
+        for _ in range(len(expected) + 1):
+            page = self.sides.proxy.send(Ask("page", "GET", None, [*query, ("max-keys", str(count)), *more]))
+            assert page.status == 200, page.body
+            found = elements(page.body)
+            seen += version_rows(page)
+            if found["/ListVersionsResult/IsTruncated"] != ["true"]:
+                break
+            assert len(version_rows(page)) == count
+            more = [("key-marker", unquote_plus(found["/ListVersionsResult/NextKeyMarker"][0]))]
+            if "/ListVersionsResult/NextVersionIdMarker" in found:
+                more.append(("version-id-marker", found["/ListVersionsResult/NextVersionIdMarker"][0]))
+        assert sorted(seen) == sorted(expected), f"{query} in pages of {count}: {seen} instead of {expected}"
+
     def query(self, prefix: str, delimiter: str, *, version: str, url: bool) -> list[tuple[str, Text]]:
         query: list[tuple[str, Text]] = [("prefix", self.prefix + prefix)]
         if version == "2":
@@ -77,3 +115,11 @@ def rows(answer: Answer) -> list[str]:
     found = elements(answer.body)
     keys = found.get("/ListBucketResult/Contents/Key", [])
     return [*found.get("/ListBucketResult/CommonPrefixes/Prefix", []), *keys]
+
+
+def version_rows(answer: Answer) -> list[tuple[str, str]]:
+    """The common prefixes, and keys and ids of versions, of a page."""
+    found = elements(answer.body)
+    entries = ("/ListVersionsResult/Entry/Key", "/ListVersionsResult/Entry/VersionId")
+    versions = zip(*(found.get(path, []) for path in entries), strict=True)
+    return [*((prefix, "") for prefix in found.get("/ListVersionsResult/CommonPrefixes/Prefix", [])), *versions]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from tests.e2e.differential.asks import Side, Sides
+from tests.e2e.differential.copy_rules import CopyRules
 from tests.e2e.differential.listing_rules import ListingRules
-from tests.e2e.differential.multipart_rules import MultipartRules
 from tests.e2e.differential.version_rules import VersionRules
 from tests.e2e.differential.world import World
 from tests.e2e.samples import new_bucket, s3
@@ -22,12 +22,12 @@ _ROUND = 100
 _STEPS = 14
 
 
-class Machine(ListingRules, MultipartRules, VersionRules):
+class Machine(ListingRules, CopyRules, VersionRules):
     """Every rule there is."""
 
     @initialize(mode=st.sampled_from(["aws:kms", "AES256"]), versioned=st.booleans())
     def begin(self, mode: str, versioned: bool) -> None:
-        self.sides = self.bucket_pairs[mode, versioned]
+        self.sides, self.versioned = self.bucket_pairs[mode, versioned], versioned
 
 
 def run(endpoint: Endpoint, *, seconds: float, examples: int) -> None:

@@ -81,10 +81,18 @@ class ObjectRules(World):
         if_match=conditions,
         if_none_match=conditions,
         version=st.one_of(st.none(), st.none(), picks),
+        part=st.one_of(st.none(), st.none(), st.none(), st.none(), st.sampled_from(["1", "2", "3", "10000"])),
         head=st.booleans(),
     )
     def read(
-        self, what: Target, wanted: str | None, if_match: str, if_none_match: str, version: int | None, head: bool
+        self,
+        what: Target,
+        wanted: str | None,
+        if_match: str,
+        if_none_match: str,
+        version: int | None,
+        part: str | None,
+        head: bool,
     ) -> None:
         if self.over:
             return
@@ -99,7 +107,9 @@ class ObjectRules(World):
             for name, condition in (("If-Match", if_match), ("If-None-Match", if_none_match))
             if (value := self.condition(key, condition)) is not None
         }
-        if wanted is not None:
+        if part is not None:
+            query.append(("partNumber", part))
+        elif wanted is not None:
             headers["Range"] = wanted
         self.send(Ask("HeadObject" if head else "GetObject", "HEAD" if head else "GET", key, query, headers))
 
@@ -108,6 +118,14 @@ class ObjectRules(World):
         if self.over:
             return
         self.send(Ask("GetObject", "GET", self.target(what), [(f"response-{override}", "other, value")]))
+
+    @rule(what=targets, several=st.booleans())
+    def attributes(self, what: Target, several: bool) -> None:
+        if self.over:
+            return
+        wanted = "ETag,ObjectSize,StorageClass" + (",ObjectParts" if several else "")
+        headers: dict[str, Text] = {"x-amz-object-attributes": wanted}
+        self.send(Ask("GetObjectAttributes", "GET", self.target(what), [("attributes", "")], headers))
 
     @rule(what=targets)
     def delete(self, what: Target) -> None:

@@ -31,6 +31,29 @@ class VersionRules(World):
         self.versions.remove(found)
         self.etags[key].clear()
 
+    @rule(what=targets)
+    def delete_null_version(self, what: Target) -> None:
+        if self.over:
+            return
+        key = self.target(what)
+        self.send(Ask("DeleteObjectVersion", "DELETE", key, [("versionId", "null")], changes=True))
+        self.etags[key].clear()
+
+    @rule(status=st.sampled_from(["Enabled", "Suspended"]))
+    def keep_versions(self, status: str) -> None:
+        """Enabled or suspended, and back at the example's end. In buckets that keep none, nothing is changed."""
+        if not self.over and self.versioned:
+            self.set_versioning(status)
+
+    def teardown(self) -> None:
+        if self.suspended:
+            self.set_versioning("Enabled")
+
+    def set_versioning(self, status: str) -> None:
+        body = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+        self.sides.send(Ask("PutBucketVersioning", "PUT", None, [("versioning", "")], body=body))
+        self.suspended = status == "Suspended"
+
     @rule(which=picks, quiet=st.booleans())
     def delete_versions_at_once(self, which: int, quiet: bool) -> None:
         found = pick(self.versions, which)

@@ -80,6 +80,7 @@ class World(RuleBasedStateMachine):
         self.over = False
         """Whether the sides have parted for a reason that is known: nothing more can be learnt from them."""
         self.asked: list[str] = []
+        self.versioned = self.suspended = False
         self._bodies = 0
         self.sides: Sides
 
