@@ -82,6 +82,8 @@ class Verified:
     payload_hash: str
     """The last line of the canonical request: 64 hexadecimal digits, UNSIGNED-PAYLOAD or a STREAMING- value."""
     presigned: bool
+    posted: bool = False
+    """Whether it is that of a POST form's policy."""
 
 
 def anonymous(request: Request, now: datetime) -> Verified:
@@ -114,7 +116,7 @@ def verify(request: Request, credentials: CredentialSource, now: datetime) -> Ve
     _check_time(claim, now)
     _check_headers(request, claim)
     credential = claim.credential
-    access_key = _access_key(claim, credentials, now)
+    access_key = access_key_of(credential.access_key_id, claim.token, errors, credentials, now)
     payload_hash = _payload_hash(request, claim)
     scope = Scope(credential.date, credential.region, credential.service)
     presigned = claim.expires is not None
@@ -207,19 +209,25 @@ def sign(
     return added
 
 
-def _access_key(claim: Claim, credentials: CredentialSource, now: datetime) -> AccessKey:
-    access_key_id = claim.credential.access_key_id
-    if claim.token is None:
+def access_key_of(
+    access_key_id: str, token: str | None, errors: SignatureErrors, credentials: CredentialSource, now: datetime
+) -> AccessKey:
+    """The access key that a signature claims; ``token`` is the session token beside it.
+
+    Raises:
+        AwsError: there is no such key, or its session has ended.
+    """
+    if token is None:
         found = credentials.find(access_key_id)
         if found is None:
-            raise claim.errors.unknown_access_key(access_key_id)
+            raise errors.unknown_access_key(access_key_id)
         return found
     try:
-        return credentials.find_temporary(access_key_id, claim.token, now)
+        return credentials.find_temporary(access_key_id, token, now)
     except InvalidSessionToken:
-        raise claim.errors.session_token() from None
+        raise errors.session_token() from None
     except ExpiredSessionToken:
-        raise claim.errors.expired_token(claim.token) from None
+        raise errors.expired_token(token) from None
 
 
 def _check_time(claim: Claim, now: datetime) -> None:

@@ -102,10 +102,10 @@ def _header_claim(request: Request) -> Claim:
     missing = [name for name in required if not components.get(name)]
     if missing:
         raise errors.missing_components(missing, authorization)
-    credential = _credential(components["Credential"], errors)
+    credential = read_credential(components["Credential"], errors)
 
     text = request.headers.get("x-amz-date")
-    signed = _parse_timestamp(text) if text is not None else _parse_date(request.headers.get("Date", ""))
+    signed = parse_timestamp(text) if text is not None else _parse_date(request.headers.get("Date", ""))
     if signed is None:
         raise errors.missing_date()
     return Claim(
@@ -138,8 +138,8 @@ def _query_claim(request: Request) -> Claim:
         raise errors.missing_components(missing, "")
     if components["X-Amz-Algorithm"] != ALGORITHM:
         raise errors.invalid_parameter(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
-    credential = _credential(components["X-Amz-Credential"], errors)
-    signed = _parse_timestamp(components["X-Amz-Date"])
+    credential = read_credential(components["X-Amz-Credential"], errors)
+    signed = parse_timestamp(components["X-Amz-Date"])
     if signed is None:
         raise errors.missing_date()
     return Claim(
@@ -171,7 +171,8 @@ def _refuse_mechanism(mechanism: str, complete: bool, errors: SignatureErrors) -
     raise AwsError("InvalidArgument", message, detail={"ArgumentName": "Authorization"})
 
 
-def _credential(text: str, errors: SignatureErrors) -> Credential:
+def read_credential(text: str, errors: SignatureErrors) -> Credential:
+    """Reads ``AKID/date/region/service/aws4_request``. Raises AwsError: it is nothing of the kind."""
     fields = text.split("/")
     if len(fields) != 5:
         raise errors.malformed_credential(text)
@@ -203,7 +204,8 @@ def _expires(text: str, errors: SignatureErrors) -> int:
     return seconds
 
 
-def _parse_timestamp(text: str) -> datetime | None:
+def parse_timestamp(text: str) -> datetime | None:
+    """A moment in ISO 8601's basic format, ``YYYYMMDDTHHMMSSZ``; None for anything else."""
     found = _TIMESTAMP.fullmatch(text)
     if not found:
         return None
@@ -216,7 +218,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 def _parse_date(text: str) -> datetime | None:
     """A Date header: ISO 8601's basic format or RFC 9110's."""
-    basic = _parse_timestamp(text)
+    basic = parse_timestamp(text)
     if basic is not None:
         return basic
     try:

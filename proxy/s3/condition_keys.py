@@ -184,7 +184,9 @@ def _tls_version(it: Subject) -> Values | None:
 _KEYS: Final[Mapping[str, _Value]] = {
     **{f"s3:{name}": _header(name) for name in _HEADERS},
     **{key: _lock(header) for key, header in _LOCK_HEADERS.items()},
-    "s3:authtype": _of_signature(lambda it: "REST-QUERY-STRING" if it.presigned else "REST-HEADER"),
+    "s3:authtype": _of_signature(
+        lambda it: "POST" if it.posted else "REST-QUERY-STRING" if it.presigned else "REST-HEADER"
+    ),
     "s3:delimiter": _listing_parameter("delimiter"),
     "s3:max-keys": _listing_parameter("max-keys", _DEFAULT_MAX_KEYS),
     "s3:prefix": _listing_parameter("prefix"),

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from multidict import CIMultiDict
 
-from proxy.aws import sigv4
+from proxy.aws import post_signature, sigv4
 from proxy.aws.credentials import CallOrigin
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
@@ -22,7 +22,8 @@ from proxy.kms.errors import RootKeyUnusable, unsupported
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.s3 import errors
-from proxy.server import kms, s3, sts
+from proxy.s3.post_form import PostForm
+from proxy.server import forms, kms, s3, sts
 from proxy.server.access_log import AccessLog
 from proxy.server.s3 import S3Service
 from proxy.stream import BodyCutShort, read_all
@@ -83,11 +84,13 @@ class Endpoint:
         if sigv4.is_anonymous(request):
             if claimed_service(request) != "s3":
                 raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 400)
+            if forms.is_post_form(request):
+                return await self._serve_form(await forms.receive(request), request_id)
             return await self.s3.handle(request, sigv4.anonymous(request, self.clock()), request_id)
         if sigv4.claimed_service(request) not in (None, "s3"):
             # Clients of these services sign their body's hash without sending it.
             request = await _whole(request)
-        verified = await self._verified(request)
+        verified = await self._verified(lambda: sigv4.verify(request, self.credentials, self.clock()))
         match verified.scope.service:
             case "s3":
                 return await self.s3.handle(request, verified, request_id)
@@ -102,9 +105,16 @@ class Endpoint:
                 message = f"The authorization header is malformed; incorrect service {other!r}."
                 raise AwsError("AuthorizationHeaderMalformed", message, 400)
 
-    async def _verified(self, request: Request) -> sigv4.Verified:
+    async def _serve_form(self, form: PostForm, request_id: str) -> Response:
+        if "policy" in form.fields:
+            verified = await self._verified(lambda: post_signature.verify(form.fields, self.credentials, self.clock()))
+        else:
+            verified = sigv4.anonymous(form.request, self.clock())
+        return await self.s3.handle_form(form, verified, request_id)
+
+    async def _verified(self, verify: Callable[[], sigv4.Verified]) -> sigv4.Verified:
         try:
-            return sigv4.verify(request, self.credentials, self.clock())
+            return verify()
         except AwsError:
             if not self.credentials.missed_key:
                 raise
@@ -114,7 +124,7 @@ class Endpoint:
         except (StoreUnavailable, RootKeyUnusable):
             logger.exception("the session keys cannot be read")
             raise errors.service_unavailable() from None
-        return sigv4.verify(request, self.credentials, self.clock())
+        return verify()
 
     def _render(self, service: str, error: AwsError, request: Request, request_id: str) -> Response:
         match service:
