@@ -153,7 +153,7 @@ def _scope(text: str, bucket: str) -> _Scope:
         parsed = arn.parse(text)
     except ValueError:
         return _Scope(False, False)
-    if parsed.service != "s3" or parsed.region or parsed.account:
+    if parsed.partition != "aws" or parsed.service != "s3" or parsed.region or parsed.account:
         return _Scope(False, False)
     name, slash, _ = parsed.resource.partition("/")
     pattern = policy_patterns.wildcard(name, variables=False)

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from multidict import CIMultiDict
 
+from proxy.aws.credentials import Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, decode_percent
 from proxy.aws.sigv4 import Verified, effective_headers
@@ -101,7 +102,7 @@ class S3Service:
         operation = self._routes.find(request, target)
         if not self._gateway.settings.store.fits(target.key):
             raise errors.no_such_key(target.key) if request.method in ("GET", "HEAD") else errors.unfit_key(target.key)
-        bucket = await self._bucket(target, operation)
+        bucket = await self._bucket(target, operation, verified.caller)
         if bucket is not None and not self._gateway.settings.any_region and not verified.caller.anonymous:
             _refuse_other_region(verified.scope.region, bucket.region)
         call = Call(request, target, verified.caller, verified, request_id, bucket)
@@ -119,9 +120,15 @@ class S3Service:
     def _may_not_list(self, call: Call) -> bool:
         return refusal(call, "s3:ListBucket", Target(call.target.bucket), self._gateway.clock) is not None
 
-    async def _bucket(self, target: Target, operation: Operation) -> BucketRecord | None:
+    async def _bucket(self, target: Target, operation: Operation, caller: Caller) -> BucketRecord | None:
         if not target.bucket or operation.makes_bucket:
             return None
+        if caller.anonymous:
+            # The store is asked nothing on behalf of whoever has not signed before a policy allows it.
+            record = await self._gateway.buckets.get(target.bucket)
+            if record is None:
+                raise errors.no_such_bucket(target.bucket)
+            return record
         return await bucket_on_record(self._gateway, target.bucket)
 
 

@@ -98,6 +98,7 @@ def test_what_is_no_policy(body: bytes, message: str) -> None:
         ({"Resource": [EVERYTHING, "arn:aws:s3:::bucket2"]}, RESOURCE),
         ({"Resource": "bucket/*"}, RESOURCE),
         ({"Resource": "arn:aws:sqs:::bucket"}, RESOURCE),
+        ({"Resource": "arn:aws-cn:s3:::bucket/*"}, RESOURCE),
         ({"Resource": f"arn:aws:s3::{ACCOUNT}:bucket/*"}, RESOURCE),
         ({"Resource": "arn:aws:s3:::bucket/${aws:username}/*"}, None),
         ({"Resource": "arn:aws:s3:::buck*"}, None),

@@ -479,3 +479,30 @@ async def test_preflights_that_nobody_has_a_rule_for() -> None:
         assert error_of(answer) == (403, "AccessForbidden", message)
     assert (await endpoint.handle(unsigned("OPTIONS"))).status == 400
     assert (await endpoint.handle(unsigned("GET", "/b%ff/k", **PAGE))).status == 400
+
+
+async def test_the_store_is_asked_nothing_for_whoever_has_not_signed_before_a_policy_allows_it() -> None:
+    world = await make_world()
+    endpoint = endpoint_of(world)
+    assert error_of(await endpoint.handle(unsigned("GET", "/nowhere/k")))[:2] == (404, "NoSuchBucket")
+    many = replace(unsigned("POST", "/b", b"<Delete/>"), query="delete", body=Unreadable())
+    for request in (unsigned("GET"), unsigned("PUT", body=b"x"), unsigned("PUT", "/new-bucket"), many):
+        assert error_of(await endpoint.handle(request)) == (403, "AccessDenied", "Access Denied")
+    await public(world, "s3:*Object")
+    message = "Anonymous users cannot initiate multipart uploads. Please authenticate."
+    begun = replace(unsigned("POST"), query="uploads")
+    assert error_of(await endpoint.handle(begun)) == (403, "AccessDenied", message)
+    assert world.store.sent == []
+
+
+class Unreadable:
+    """A body that must not be read."""
+
+    def __aiter__(self) -> "Unreadable":
+        return self
+
+    async def __anext__(self) -> Buffer:
+        raise AssertionError("the body is read")
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""

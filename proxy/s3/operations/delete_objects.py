@@ -15,7 +15,7 @@ from proxy.aws.message import Response
 from proxy.s3 import etag as etags
 from proxy.s3.authorization import authorize
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
+from proxy.s3.errors import access_denied, invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
@@ -67,6 +67,9 @@ DELETE_OBJECT_VERSION = operation(
 @operation("DeleteObjects", "POST", Level.BUCKET, "", query=("delete",))
 async def delete_objects(gateway: Gateway, call: Call) -> Response:
     """Deletes up to 1,000 objects; each is authorized by itself and has its own outcome in the answer."""
+    if call.caller.anonymous and call.record.policy is None:
+        # Nothing could be allowed; nobody need read the document of whoever has not signed.
+        raise access_denied()
     _require_digest(call)
     deletions, quiet = parse_deletions(await read_document(gateway, call, _MAX_DOCUMENT))
     allowed, failed = _authorized(gateway, call, deletions)

@@ -58,7 +58,6 @@ def _result(
     marker: int,
 ) -> dict[str, Any]:
     truncated = listed.get("IsTruncated") == "true"
-    user = {"ID": canonical_id(upload.account), "DisplayName": ""}
     return {
         "Bucket": call.target.bucket,
         "Key": call.target.key,
@@ -70,8 +69,8 @@ def _result(
         "MaxParts": max_parts,
         "IsTruncated": truncated,
         "Part": rows,
-        "Initiator": user,
-        "Owner": user,
+        "Initiator": {"ID": canonical_id(upload.account), "DisplayName": ""},
+        "Owner": {"ID": canonical_id(call.record.account), "DisplayName": ""},
         "StorageClass": listed.get("StorageClass") or "STANDARD",
         "ChecksumAlgorithm": upload.checksum_algorithm,
         "ChecksumType": upload.checksum_type,

@@ -11,7 +11,7 @@ from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.s3 import multipart, sse
 from proxy.s3.data_keys import new_data_key
-from proxy.s3.errors import invalid_request, no_such_upload
+from proxy.s3.errors import access_denied, invalid_request, no_such_upload
 from proxy.s3.forwarding import error_of, expect, parse_answer, read_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope, to_store
@@ -26,6 +26,8 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
     """
+    if call.caller.anonymous:
+        raise access_denied("Anonymous users cannot initiate multipart uploads. Please authenticate.")
     settings, target = gateway.settings, call.target
     choice = sse.choose(call, settings)
     headers = to_store(call.request.headers)
