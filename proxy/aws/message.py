@@ -37,6 +37,8 @@ class Request:
     """A received stream asks the client to go on (100-continue) at its first read, not before."""
     peer: Peer | None = None
     """Known for received requests only."""
+    patience: float = 0.0
+    """Of a request to be sent: seconds that its answer may be waited for, where that is longer than usual."""
 
     @cached_property
     def parameters(self) -> tuple[tuple[str, str], ...]:

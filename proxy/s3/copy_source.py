@@ -4,7 +4,7 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html and
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,7 +17,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request, decode_percent
 from proxy.s3 import customer_keys
 from proxy.s3 import etag as etags
-from proxy.s3.authorization import authorize, check_expected_owner, refusal
+from proxy.s3.authorization import check_expected_owner, refusal
 from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.byte_range import ByteRange
 from proxy.s3.customer_keys import CustomerKey
@@ -29,12 +29,13 @@ from proxy.s3.errors import (
     no_such_version,
     precondition_failed,
 )
-from proxy.s3.forwarding import expect, parse_answer, render_query, store_error, stored_length
+from proxy.s3.forwarding import render_query, store_error, stored_length
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_records import records_of
-from proxy.s3.object_tags import authorize_on_object
+from proxy.s3.object_tags import authorize_on_object, existing_tags
 from proxy.s3.objects import StoredObject, describe
 from proxy.s3.state import ObjectRecord
+from proxy.s3.upstream import UpstreamError
 
 COPY_SOURCE: Final = "x-amz-copy-source"
 RANGE: Final = "x-amz-copy-source-range"
@@ -259,7 +260,7 @@ async def tags_of(gateway: Gateway, source: Source) -> str:
         return ""
     call = source.call
     named = call.request.parameter("versionId") is not None
-    authorize(call, "s3:GetObjectVersionTagging" if named else "s3:GetObjectTagging", call.target, gateway.clock)
+    await authorize_on_object(gateway, call, "s3:GetObjectVersionTagging" if named else "s3:GetObjectTagging")
     return await read_tags(gateway, source)
 
 
@@ -271,12 +272,9 @@ async def read_tags(gateway: Gateway, source: Source) -> str:
     """The source's tags, as the ``x-amz-tagging`` header has them, whoever asks.
 
     Raises:
-        AwsError: the store's refusal.
+        UpstreamError: the store does not tell them.
     """
-    call = source.call
-    query = "&".join(item for item in ("tagging", source.stored.version) if item)
-    answer = await gateway.upstream.send(Request("GET", call.target.path, query))
-    document = parse_answer(await expect(answer, call.target, 200), "Tagging", lists=["Tag"])
-    tag_set = document.get("TagSet")
-    rows = tag_set.get("Tag", []) if isinstance(tag_set, Mapping) else []
-    return urlencode([(row.get("Key") or "", row.get("Value") or "") for row in rows])
+    tags = await existing_tags(gateway, source.call)
+    if tags is None:
+        raise UpstreamError("the store does not tell an object's tags")
+    return urlencode(list(tags.items()))

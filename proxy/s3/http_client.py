@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = loop.time()
         self._loop = loop
         self._timeouts = timeouts
+        self._patience = 0.0
         self._timer = Timer(loop, self._timed_out)
         self._transport = cast("asyncio.Transport", None)
         self._parser: Any = None
@@ -89,8 +90,11 @@ class Connection(asyncio.Protocol):
 
     # The request.
 
-    async def exchange(self, method: str, head: bytes, body: bytes, rest: ByteStream | None) -> Response:
-        """Sends a request, with ``body`` and then ``rest`` as its body, and waits for the head of its answer.
+    async def exchange(
+        self, method: str, head: bytes, body: bytes, rest: ByteStream | None, patience: float = 0.0
+    ) -> Response:
+        """Sends a request, with ``body`` and then ``rest`` as its body, and waits for the head of its answer, for
+        ``patience`` seconds if that is longer than usual.
 
         Raises:
             UpstreamError: and ConnectionClosed, UpstreamTimeout, and whatever ``rest`` raises; the connection has
@@ -100,6 +104,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionClosed("the store has closed the connection")
         self.uses += 1
         self._busy = True
+        self._patience = patience
         answer: asyncio.Future[Response] = self._loop.create_future()
         self._begin(method, answer)
         if len(body) <= _ONE_WRITE:
@@ -145,7 +150,7 @@ class Connection(asyncio.Protocol):
     def _request_sent(self) -> None:
         self._sent = True
         if not self._status:
-            self._timer.set(self._timeouts.first_byte)
+            self._timer.set(max(self._timeouts.first_byte, self._patience))
 
     async def _pump(self, rest: ByteStream) -> None:
         await self._drain()

@@ -67,7 +67,7 @@ class HttpUpstream:
         """
         body = request.body
         if isinstance(body, bytes):
-            return await self._send_whole(self._head(request, len(body)), request.method, body)
+            return await self._send_whole(self._head(request, len(body)), request, body)
         try:
             length = _stated_length(request)
             if length is None:
@@ -90,20 +90,20 @@ class HttpUpstream:
     async def _send_stream(self, request: Request, body: ByteStream, length: int) -> Response:
         if length <= _SMALL:
             whole = b"".join([piece async for piece in body])
-            return await self._send_whole(self._head(request, length), request.method, whole)
+            return await self._send_whole(self._head(request, length), request, whole)
         first = bytes(await anext(body))
         connection = await self._live_connection()
         return await connection.exchange(request.method, self._head(request, length), first, body)
 
-    async def _send_whole(self, head: bytes, method: str, body: bytes) -> Response:
+    async def _send_whole(self, head: bytes, request: Request, body: bytes) -> Response:
         connection = await self._pool.acquire()
         try:
-            return await connection.exchange(method, head, body, None)
+            return await connection.exchange(request.method, head, body, None, request.patience)
         except ConnectionClosed:
             if connection.uses < 2:
                 raise
         connection = await self._pool.acquire(fresh=True)
-        return await connection.exchange(method, head, body, None)
+        return await connection.exchange(request.method, head, body, None, request.patience)
 
     async def _live_connection(self) -> Connection:
         """A connection for a body that can be sent only once: a store's end of the connection that has arrived but

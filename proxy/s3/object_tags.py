@@ -26,12 +26,12 @@ async def authorize_on_object(gateway: Gateway, call: Call, action: str) -> Call
     except AwsError:
         if not call.target.key or not asks_for_existing_tags(call, action):
             raise
-        call = replace(call, existing_tags=await _existing_tags(gateway, call))
+        call = replace(call, existing_tags=await existing_tags(gateway, call))
         authorize(call, action, call.target, gateway.clock)
     return call
 
 
-async def _existing_tags(gateway: Gateway, call: Call) -> Mapping[str, str] | None:
+async def existing_tags(gateway: Gateway, call: Call) -> Mapping[str, str] | None:
     """The tags of the object, or version, that the call names; None where the store doesn't tell. What there is not
     has none."""
     request = upstream_request("GET", call.target, call.request, query={"tagging": ""}, query_names=("versionId",))

@@ -37,6 +37,9 @@ from proxy.s3.store_reads import ObjectReplaced
 from proxy.s3.upstream import UpstreamError
 
 _PARTS_AT_ONCE: Final = 8
+_SLOWEST: Final = 4 * 1024**2
+"""Bytes per second that a store copies at least, when it works at all."""
+
 _IF_MATCH: Final = f"{COPY_SOURCE}-if-match"
 _LOCK: Final = "x-amz-object-lock-"
 
@@ -180,7 +183,8 @@ async def _copy(
     sent.update(_source_headers(source))
     sent["x-amz-metadata-directive"] = "REPLACE"
     sent["x-amz-tagging-directive"] = "REPLACE"
-    answer = await gateway.upstream.send(Request("PUT", call.target.path, headers=sent))
+    patience = _patience(source.stored.stored_size)
+    answer = await gateway.upstream.send(Request("PUT", call.target.path, headers=sent, patience=patience))
     try:
         result = _result(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
     except AwsError as error:
@@ -188,6 +192,11 @@ async def _copy(
             await _check_source(gateway, source)
         raise await preconditions.write_error(gateway, call, error) from None
     return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
+
+
+def _patience(size: int) -> float:
+    """Seconds that a store may take to copy so many bytes before it says anything."""
+    return size / _SLOWEST
 
 
 def by_parts(gateway: Gateway, source: Source) -> bool:
@@ -258,7 +267,8 @@ async def _copy_part(
     headers = CIMultiDict(_source_headers(source))
     headers[RANGE] = f"bytes={extent[0]}-{extent[1]}"
     query = render_query([("partNumber", str(number)), ("uploadId", upload_id)])
-    answer = await gateway.upstream.send(Request("PUT", target.path, query, headers))
+    patience = _patience(extent[1] - extent[0])
+    answer = await gateway.upstream.send(Request("PUT", target.path, query, headers, patience=patience))
     try:
         result = _result(await expect(answer, target, 200), "CopyPartResult", target)
     except AwsError as error:

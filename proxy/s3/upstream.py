@@ -23,6 +23,7 @@ class Upstream(Protocol):
     body is raised by ``send`` as it is, after the connection was cut, so that the store holds no complete body.
     ``send`` closes a streamed body whatever happens; its pieces must not be changed once they are handed out. An
     answer that comes before the whole body is sent ends the sending, and is returned.
+    ``patience`` is how long the answer is waited for where that is longer than usual, as a copy within the store takes.
     An answer of any status is returned, not raised. The caller must read the answer's body to its end or ``aclose``
     it. Redirects are not followed. Not promised: that a request is sent once; one whose body is bytes may be sent
     again when a pooled connection turns out to be closed before any byte of an answer.

@@ -12,23 +12,17 @@ from proxy.aws.credentials import Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, decode_percent
 from proxy.aws.sigv4 import Verified, effective_headers
-from proxy.envelope.errors import EnvelopeError
-from proxy.kms.errors import KmsError
 from proxy.s3 import cors, errors, post_form
 from proxy.s3.authorization import check_owner, refusal
 from proxy.s3.buckets_on_record import bucket_on_record
+from proxy.s3.failures import FAILURES, as_error
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_tags import authorize_on_object
 from proxy.s3.operation import Operation, RouteTable
 from proxy.s3.post_form import PostForm
-from proxy.s3.sse import as_s3_error
 from proxy.s3.state import BucketRecord, StateUnavailable
-from proxy.s3.upstream import UpstreamError
-from proxy.stream import BodyCutShort
 
 logger = logging.getLogger(__name__)
-
-_FAULTS = (KmsError, EnvelopeError, StateUnavailable, UpstreamError, BodyCutShort)
 
 _MAX_KEY_BYTES = 1024
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -53,8 +47,8 @@ class S3Service:
         target = target_of(request, self._domains)
         try:
             return await self._serve(effective_headers(request), verified, request_id, target)
-        except _FAULTS as error:
-            raise _in_s3_words(error, target, request_id) from error
+        except FAILURES as error:
+            raise as_error(error, target, request_id) from error
 
     async def handle_form(self, form: PostForm, verified: Verified, request_id: str) -> Response:
         """The answer to a POST form, whose policy's signature has been verified if there is a policy.
@@ -67,8 +61,8 @@ class S3Service:
             policy = post_form.check(form, target.bucket, gateway.clock()) if verified.posted else None
             put = await post_form.as_put(form, target, policy, gateway.memory)
             return post_form.answer(form, target, await self._serve(put, verified, request_id, target))
-        except _FAULTS as error:
-            raise _in_s3_words(error, target, request_id) from error
+        except FAILURES as error:
+            raise as_error(error, target, request_id) from error
 
     async def preflight(self, request: Request, request_id: str) -> Response:
         """The answer to a browser that asks what a page of another origin may do.
@@ -130,24 +124,6 @@ class S3Service:
                 raise errors.no_such_bucket(target.bucket)
             return record
         return await bucket_on_record(self._gateway, target.bucket)
-
-
-def _in_s3_words(error: Exception, target: Target, request_id: str) -> AwsError:
-    """What clients are told of a fault behind the gateway."""
-    match error:
-        case KmsError():
-            return as_s3_error(error, target.key)
-        case EnvelopeError():
-            logger.error("%s %s does not verify: %s", request_id, target.path, error)
-            return errors.damaged_object(target.key)
-        case StateUnavailable():
-            logger.error("%s the gateway's state cannot be used: %s", request_id, error)
-        case UpstreamError():
-            logger.error("%s the store did not answer: %s", request_id, error)
-        case BodyCutShort():
-            message = "You did not provide the number of bytes specified by the Content-Length HTTP header"
-            return AwsError("IncompleteBody", message, 400)
-    return errors.service_unavailable()
 
 
 def by_length(domains: Iterable[str]) -> tuple[str, ...]:

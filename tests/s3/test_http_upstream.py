@@ -759,6 +759,20 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(wire: bytes) -> No
         assert len(connections) == 1
 
 
+async def test_a_request_that_takes_long_says_so() -> None:
+    async def script(connection: Store) -> None:
+        while True:
+            await connection.request()
+            await asyncio.sleep(0.4)
+            connection.send(OK)
+
+    async with store(script) as (port, _), upstream(port) as client:
+        patient = await client.send(Request("PUT", "/b/k", body=b"", patience=3))
+        assert await content(patient) == b"ok"
+        with pytest.raises(UpstreamTimeout):
+            await client.send(Request("PUT", "/b/k", body=b""))
+
+
 async def test_a_store_that_stops_within_its_answer_is_not_waited_for() -> None:
     async def script(connection: Store) -> None:
         await connection.request()

@@ -26,6 +26,7 @@ from proxy.s3.copy_source import LARGEST, Source
 from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.kept_alive import kept_alive
 from proxy.s3.listing import milliseconds
 from proxy.s3.object_headers import from_store, pick, to_store
 from proxy.s3.object_records import records_of
@@ -71,7 +72,7 @@ async def copy_object(gateway: Gateway, call: Call) -> Response:
         _check_directive(call.request.headers, name)
     customer_key = customer_keys.parse(call.request, gateway.settings, prefix=customer_keys.COPY_SOURCE_PREFIX)
     source = await copy_source.find(gateway, call)
-    return await of_one_object(lambda: _copy(gateway, call, source, customer_key))
+    return await kept_alive(call, of_one_object(lambda: _copy(gateway, call, source, customer_key)))
 
 
 async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: CustomerKey | None) -> Response:

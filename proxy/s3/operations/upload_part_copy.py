@@ -17,6 +17,7 @@ from proxy.s3.copy_source import LARGEST, RANGE
 from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.kept_alive import kept_alive
 from proxy.s3.object_records import records_of
 from proxy.s3.objects import StoredObject, unlock_whole
 from proxy.s3.operation import Level, operation
@@ -81,7 +82,7 @@ async def upload_part_copy(gateway: Gateway, call: Call) -> Response:
         }
         return Response(200, found, xml_codec.render("CopyPartResult", members))
 
-    return await of_one_object(attempt)
+    return await kept_alive(call, of_one_object(attempt))
 
 
 async def _open(
