@@ -36,14 +36,14 @@ def upload_id(call: Call) -> str:
     return call.request.parameter("uploadId") or ""
 
 
-async def find_upload(gateway: Gateway, call: Call) -> UploadRecord:
-    """The upload that the request names.
+async def find_upload(gateway: Gateway, call: Call, *, completed: bool = False) -> UploadRecord:
+    """The upload that the request names, under way or, with ``completed``, perhaps completed already.
 
     Raises:
         AwsError: NoSuchUpload, also for an upload of another key.
     """
     upload = await gateway.uploads.get(upload_id(call))
-    if upload is None or not is_of(upload, call.target):
+    if upload is None or not is_of(upload, call.target) or (upload.completed is not None and not completed):
         raise no_such_upload(upload_id(call))
     return upload
 

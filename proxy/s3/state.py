@@ -73,6 +73,8 @@ class UploadRecord:
     checksum_algorithm: str | None
     checksum_type: str | None
     created: datetime
+    completed: datetime | None = None
+    """When its object was made: a completion whose answer was lost is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +159,19 @@ class UploadRegistry(Protocol):
     async def under_way(
         self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
     ) -> list[UploadRecord]:
-        """The bucket's first ``limit`` uploads of keys that start with ``prefix``: by key (as UTF-8 bytes), and those
-        of one key by the time they were begun. They come after all those of ``after_key`` or, with ``after_upload``,
-        after that one of its uploads; if it is not on record, all of that key's come."""
+        """The bucket's first ``limit`` uploads that are not completed, of keys that start with ``prefix``: by key (as
+        UTF-8 bytes), and those of one key by the time they were begun. They come after all those of ``after_key`` or,
+        with ``after_upload``, after that one of its uploads; if it is not on record, all of that key's come."""
         ...
 
     async def add_part(self, part: PartRecord) -> None: ...
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
         """Every attempt, by part number and then by time."""
+        ...
+
+    async def complete(self, upload_id: str, now: datetime, forget_before: datetime) -> None:
+        """Notes that the upload, if it is there, is completed; forgets those that were before ``forget_before``."""
         ...
 
     async def remove(self, upload_id: str) -> None:

@@ -126,6 +126,24 @@ async def test_uploads_under_way_in_pages(state: State) -> None:
     assert await state.uploads.under_way("none", "", limit=10) == []
 
 
+async def test_a_completed_upload_is_remembered_for_a_while(state: State) -> None:
+    await state.uploads.create(UPLOAD)
+    await state.uploads.add_part(PART)
+    other = replace(UPLOAD, upload_id="other")
+    await state.uploads.create(other)
+    await state.uploads.complete(UPLOAD.upload_id, NOW, NOW)
+    assert await state.uploads.get(UPLOAD.upload_id) == replace(UPLOAD, completed=NOW)
+    assert await state.uploads.parts(UPLOAD.upload_id) == [PART]
+    assert await state.uploads.under_way("one", "", limit=10) == [other]
+    await state.uploads.complete("never begun", NOW, NOW)
+    assert await state.uploads.get("never begun") is None
+    later = NOW + timedelta(seconds=1)
+    await state.uploads.complete("other", later, later)
+    assert await state.uploads.get(UPLOAD.upload_id) is None
+    assert await state.uploads.parts(UPLOAD.upload_id) == []
+    assert await state.uploads.get("other") == replace(other, completed=later)
+
+
 async def test_parallel_parts_are_all_there(state: State) -> None:
     await asyncio.gather(*(state.uploads.add_part(replace(PART, number=number)) for number in range(1, 101)))
     assert [part.number for part in await state.uploads.parts(PART.upload_id)] == list(range(1, 101))

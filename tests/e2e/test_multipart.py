@@ -1,8 +1,12 @@
 """Multipart uploads: any order, in parallel, with gaps, again, in vain, across workers and restarts."""
 
 import base64
+import contextlib
 import itertools
+import os
 import random
+import signal
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ import pytest
 from awscrt import checksums as crt
 
 from tests.e2e.samples import MIB, body, exists, keys_in, new_key, new_kms_key, refused, s3, shared_bucket, upload
-from tests.e2e.stores import Dev, Endpoint
+from tests.e2e.stores import Dev, Endpoint, wait_for
 from tests.e2e.test_checksums import DIGESTS, checksum
 from tests.e2e.wire import SIGNED_CHUNKS, Wire, chunked, wires_to_all_workers
 
@@ -129,6 +133,39 @@ def test_the_same_part_again_is_sealed_anew(endpoint: Endpoint) -> None:
     assert len(etags) == 5
 
 
+@pytest.mark.parametrize("sse", [{}, KMS], ids=["sse-s3", "sse-kms"])
+def test_the_same_part_from_many_at_once(two_worker_endpoint: Endpoint, sse: dict[str, str]) -> None:
+    """Which attempt the store takes last, and which is put on record last, is a matter of chance. Under SSE-S3 all of
+    them show the same ETag; under SSE-KMS the one that is listed counts."""
+    endpoint = two_worker_endpoint
+    bucket, key = shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key, **sse)
+    where = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
+    parts = [body(PART, 1), b"end"]
+    with ThreadPoolExecutor(8) as pool:
+        for number, data in enumerate(parts, 1):
+            sent = pool.map(lambda _, n=number, d=data: send(endpoint, bucket, key, upload_id, n, d)["ETag"], range(8))
+            assert len(set(sent)) == (8 if sse else 1)
+    listed = [(each["PartNumber"], each["ETag"]) for each in s3(endpoint).list_parts(**where)["Parts"]]
+    assert [number for number, _ in listed] == [1, 2]
+    finish(endpoint, bucket, key, upload_id, listed)
+    assert read(endpoint, bucket, key) == b"".join(parts)
+    assert read(endpoint, bucket, key, PartNumber=2) == b"end"
+
+
+def test_an_attempt_that_the_store_took_first_and_that_is_on_record_last(endpoint: Endpoint) -> None:
+    bucket, key = shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key)
+    for _ in range(2):
+        etags = [(number, send(endpoint, bucket, key, upload_id, number, body(PART))["ETag"]) for number in (1, 2)]
+    with contextlib.closing(sqlite3.connect(endpoint.folder / "state.db", timeout=10)) as state, state:
+        last = "SELECT max(sequence) FROM parts WHERE upload_id = ? GROUP BY number"
+        statement = f"UPDATE parts SET modified = 0 WHERE upload_id = ? AND sequence IN ({last})"
+        assert state.execute(statement, (upload_id, upload_id)).rowcount == 2
+    finish(endpoint, bucket, key, upload_id, etags)
+    assert read(endpoint, bucket, key) == 2 * body(PART)
+
+
 def test_parts_that_are_left_out(endpoint: Endpoint) -> None:
     bucket, key = shared_bucket(endpoint), new_key()
     upload_id = begin(endpoint, bucket, key)
@@ -164,8 +201,13 @@ def test_list_parts(endpoint: Endpoint) -> None:
     assert [(each["PartNumber"], each["Size"], each["ETag"]) for each in listed] == [
         (number, *sent[number]) for number in sorted(sent)
     ]
+    # Sent again, it is listed once.
+    sent[3] = (2, send(endpoint, bucket, key, upload_id, 3, body(2))["ETag"])
     pages = list(client.get_paginator("list_parts").paginate(**where, PaginationConfig={"PageSize": 3}))
     assert [[each["PartNumber"] for each in page["Parts"]] for page in pages] == [[2, 3, 7], [10_000]]
+    assert [(each["Size"], each["ETag"]) for page in pages for each in page["Parts"]] == [
+        sent[number] for number in sorted(sent)
+    ]
     client.abort_multipart_upload(**where)
 
 
@@ -382,6 +424,49 @@ def test_completing_once(endpoint: Endpoint) -> None:
     client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=uploads[0])
 
 
+def test_completing_what_is_still_the_same(endpoint: Endpoint) -> None:
+    """With If-Match: for an object that is there and was not replaced meanwhile."""
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key, **KMS)
+    etag = send(endpoint, bucket, key, upload_id, 1, b"new")["ETag"]
+    with refused(404, "NoSuchKey"):
+        finish(endpoint, bucket, key, upload_id, [(1, etag)], IfMatch='"0123456789abcdef0123456789abcdef-0"')
+    first = client.put_object(Bucket=bucket, Key=key, Body=b"1")["ETag"]
+    second = client.put_object(Bucket=bucket, Key=key, Body=b"2")["ETag"]
+    with refused(412, "PreconditionFailed") as error:
+        finish(endpoint, bucket, key, upload_id, [(1, etag)], IfMatch=first)
+    assert error["Condition"] == "If-Match"
+    assert read(endpoint, bucket, key) == b"2"
+    done = finish(endpoint, bucket, key, upload_id, [(1, etag)], IfMatch=second)
+    assert client.get_object(Bucket=bucket, Key=key, IfMatch=done["ETag"])["Body"].read() == b"new"
+
+
+@pytest.mark.parametrize("conditions", [{}, {"IfNoneMatch": "*"}], ids=["plain", "if-none-match"])
+def test_completing_again_is_answered_the_same(two_worker_endpoint: Endpoint, conditions: dict[str, str]) -> None:
+    """The first answer may have been lost; another worker may be asked."""
+    endpoint = two_worker_endpoint
+    bucket, key = shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key)
+    etags = [(number, send(endpoint, bucket, key, upload_id, number, body(PART))["ETag"]) for number in (1, 2)]
+    with ThreadPoolExecutor(4) as pool:
+        again = pool.map(lambda _: finish(endpoint, bucket, key, upload_id, etags, **conditions), range(4))
+    names = ("ETag", "ChecksumCRC32", "ChecksumCRC64NVME", "ChecksumType", "Location", "ServerSideEncryption")
+    told = [tuple(answer.get(name) for name in names) for answer in again]
+    last = finish(endpoint, bucket, key, upload_id, etags, **conditions)
+    told.append(tuple(last.get(name) for name in names))
+    assert len(set(told)) == 1
+    with refused(404, "NoSuchUpload"):
+        finish(endpoint, bucket, key, upload_id, etags[:1])
+    with refused(404, "NoSuchUpload"):
+        send(endpoint, bucket, key, upload_id, 3, b"late")
+    assert "Uploads" not in s3(endpoint).list_multipart_uploads(Bucket=bucket, Prefix=key)
+    assert read(endpoint, bucket, key) == 2 * body(PART)
+    s3(endpoint).put_object(Bucket=bucket, Key=key, Body=b"another")
+    with refused(404, "NoSuchUpload"):
+        finish(endpoint, bucket, key, upload_id, etags)
+    assert read(endpoint, bucket, key) == b"another"
+
+
 def test_an_upload_replaces_an_object_and_is_replaced(endpoint: Endpoint) -> None:
     client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
     client.put_object(Bucket=bucket, Key=key, Body=b"single")
@@ -438,6 +523,33 @@ def test_begun_with_one_worker_and_ended_with_another(two_worker_endpoint: Endpo
         assert wire.call("GET", path).body == b"".join(data)
         assert wire.opened == 1
         wire.close()
+
+
+def test_begun_with_a_worker_that_is_killed(two_worker_endpoint: Endpoint) -> None:
+    endpoint = two_worker_endpoint
+    bucket, key = shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key, **KMS)
+    etags = [(1, send(endpoint, bucket, key, upload_id, 1, body(PART, 1))["ETag"])]
+    for number in (2, 3):
+        before = endpoint.workers
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda gone=before: len(endpoint.workers) == 2 and endpoint.workers != gone, "it is replaced")
+        data = body(PART, number) if number == 2 else b"end"
+        etags.append((number, retried(endpoint, bucket, key, upload_id, number, data)))
+    os.kill(endpoint.workers[0], signal.SIGKILL)
+    client = endpoint.client("s3", retries={"total_max_attempts": 6, "mode": "standard"})
+    rows = [{"PartNumber": number, "ETag": etag} for number, etag in etags]
+    where = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
+    client.complete_multipart_upload(**where, MultipartUpload={"Parts": rows})
+    whole = body(PART, 1) + body(PART, 2) + b"end"
+    assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == whole
+
+
+def retried(endpoint: Endpoint, bucket: str, key: str, upload_id: str, number: int, data: bytes) -> str:
+    """A part's ETag, from a client with boto3's own retries: a connection may lead to a worker that is gone."""
+    client = endpoint.client("s3", retries={"total_max_attempts": 6, "mode": "standard"})
+    sent = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)
+    return str(sent["ETag"])
 
 
 def test_begun_before_a_restart_and_ended_after_it(dev: Dev) -> None:

@@ -61,7 +61,7 @@ class ObjectStore:
         path = decode_percent(request.path)
         match request.method, request.parameter("uploadId"), request.query:
             case "POST", _, "uploads":
-                upload_id = f"upload-{len(self.uploads)}"
+                upload_id = f"upload-{len(self.sent)}"
                 self.uploads[upload_id] = (kept(request), {})
                 document = {"Bucket": "b", "Key": "k", "UploadId": upload_id}
                 return Response(200, body=xml_codec.render("InitiateMultipartUploadResult", document))
@@ -82,14 +82,13 @@ class ObjectStore:
             case "GET", str(upload_id), _:
                 if upload_id not in self.uploads:
                     return store_error(404, "NoSuchUpload")
-                document = {"StorageClass": "STANDARD_IA"}
-                return Response(200, body=xml_codec.render("ListPartsResult", document))
+                return self._parts(upload_id, int(request.parameter("part-number-marker") or 0))
             case "DELETE", str(upload_id), _:
                 if self.uploads.pop(upload_id, None) is None:
                     return store_error(404, "NoSuchUpload")
                 return Response(204)
             case "POST", str(upload_id), _:
-                return self._complete(path, upload_id, body)
+                return self._complete(path, upload_id, request, body)
             case "PUT", None, _:
                 return self._put(path, request, body)
         return self._read(path, request)
@@ -153,13 +152,25 @@ class ObjectStore:
         self.uploads[upload_id][1][int(request.parameter("partNumber") or "")] = part
         return Response(200, body=xml_codec.render("CopyPartResult", {"ETag": part.etag}))
 
-    def _complete(self, path: str, upload_id: str, body: bytes) -> Response:
+    def _parts(self, upload_id: str, marker: int) -> Response:
+        """In pages of two."""
+        later = [item for item in sorted(self.uploads[upload_id][1].items()) if item[0] > marker]
+        moment = "2026-11-23T06:00:00Z"
+        rows = [{"PartNumber": number, "ETag": part.etag, "LastModified": moment} for number, part in later]
+        document = {"StorageClass": "STANDARD_IA", "IsTruncated": len(rows) > 2, "Part": rows[:2]}
+        return Response(200, body=xml_codec.render("ListPartsResult", document))
+
+    def _complete(self, path: str, upload_id: str, request: Request, body: bytes) -> Response:
         if upload_id not in self.uploads:
             return store_error(404, "NoSuchUpload")
-        headers, parts = self.uploads.pop(upload_id)
+        if request.headers.get("If-None-Match") == "*" and path in self.objects:
+            return store_error(412, "PreconditionFailed")
+        headers, parts = self.uploads[upload_id]
         named = xml_codec.parse(body, "CompleteMultipartUpload", lists=["Part"])["Part"]
         chosen = [parts[int(row["PartNumber"])] for row in named]
-        assert [row["ETag"] for row in named] == [part.etag for part in chosen]
+        if [row["ETag"] for row in named] != [part.etag for part in chosen]:
+            return store_error(400, "InvalidPart")
+        del self.uploads[upload_id]
         whole = b"".join(part.body for part in chosen)
         etag = f'"{hashlib.md5(whole).hexdigest()}-{len(chosen)}"'
         self.objects[path] = StoredObject(whole, headers, etag)

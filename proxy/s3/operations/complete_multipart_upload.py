@@ -3,8 +3,8 @@ parts is put on record, and the store is asked to make the object."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 
 from multidict import CIMultiDict
 
@@ -15,31 +15,59 @@ from proxy.aws.xml_codec import XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
-from proxy.s3 import customer_keys, multipart, part_walk, preconditions, sse
+from proxy.s3 import customer_keys, multipart, part_choice, part_walk, preconditions, sse
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_request, malformed_xml, no_such_upload
+from proxy.s3.errors import no_such_upload, slow_down
 from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
 from proxy.s3.objects import version_query
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import ObjectRecord, PartRecord, UploadRecord
-
-MIN_PART: Final = 5 * 1024 * 1024
-"""Plaintext bytes of every part but the last."""
+from proxy.s3.stored_parts import StoredParts
 
 _MAX_DOCUMENT: Final = 8 * 1024 * 1024
-_MAX_ELEMENTS: Final = 100_000
+_PAGE: Final = 1000
+_CHOICES: Final = 4
+"""How often the store is asked at most to make the object, while its parts are being sent again."""
+_REMEMBERED: Final = timedelta(hours=1)
+"""How long a completed upload is answered for again."""
 
 
 @operation("CompleteMultipartUpload", "POST", Level.OBJECT, "s3:PutObject", query=["uploadId"])
 async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
-    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html"""
+    """An upload that was completed shortly before is answered for again, if the same parts are named and the object is
+    there: the first answer may have been lost.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+    """
+    upload = await multipart.find_upload(gateway, call, completed=True)
+    named = part_choice.named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
+    chosen = part_choice.choose(upload, named, await gateway.uploads.parts(upload.upload_id))
+    for _ in range(_CHOICES):
+        try:
+            return await _completed(gateway, call, upload, chosen)
+        except AwsError as error:
+            if error.code != "InvalidPart":
+                raise
+            # Of two attempts with the same bytes, the one that was on record last need not be what the store has.
+            listing = StoredParts(gateway, call.target, upload.upload_id)
+            stored = {number: frozenset(attempts) async for number, attempts in listing.after(0, _PAGE)}
+            other = part_choice.choose(upload, named, await gateway.uploads.parts(upload.upload_id), stored)
+            if other == chosen:
+                raise
+            chosen = other
+    raise slow_down("The parts of the upload are being replaced all the time.")
+
+
+async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen: Sequence[PartRecord]) -> Response:
+    """The answer to the client, once the store has made the object of these parts.
+
+    Raises:
+        AwsError: InvalidPart, where it has others; and what else keeps it from being made.
+    """
     target = call.target
-    upload = await multipart.find_upload(gateway, call)
-    named = _named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
-    chosen = _chosen(upload, named, await gateway.uploads.parts(upload.upload_id))
-    _check_sizes(call, chosen)
+    part_choice.check_sizes(chosen, call.request.headers.get("x-amz-mp-object-size"))
     whole = multipart.whole_checksum(
         upload.checksum_algorithm, upload.checksum_type, [(part.checksums, part.size) for part in chosen]
     )
@@ -59,8 +87,8 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     encoded = envelope_parts.encode(table, unlocked.header, data_key)
     now = gateway.clock()
     record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, now)
-    answered, version_id = await _on_record(gateway, call, record, records, chosen, conditions)
-    await gateway.uploads.remove(upload.upload_id)
+    answered, version_id = await _on_record(gateway, call, upload, record, records, chosen, conditions)
+    await gateway.uploads.complete(upload.upload_id, gateway.clock(), now - _REMEMBERED)
     found = CIMultiDict(sse.response_headers(unlocked.header))
     found["Content-Type"] = "application/xml"
     if version_id is not None:
@@ -79,6 +107,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
 async def _on_record(
     gateway: Gateway,
     call: Call,
+    upload: UploadRecord,
     record: ObjectRecord,
     records: Sequence[ObjectRecord],
     chosen: Sequence[PartRecord],
@@ -87,13 +116,20 @@ async def _on_record(
     """Has the store make the object with its table of parts on record from before it can be seen. ``records`` are
     those that the key had."""
     previous = next((row for row in records if row.object_id == record.object_id), None)
+    if previous is None and upload.completed is not None:
+        raise no_such_upload(upload.upload_id)
     if previous is not None and previous.parts != record.parts and previous.upstream_etag is not None:
         # An earlier request has made the object of other parts, and the upload is no more.
-        raise no_such_upload(multipart.upload_id(call))
+        raise no_such_upload(upload.upload_id)
     if previous is None or previous.parts != record.parts:
         await gateway.objects.put(record)
     try:
-        answer, etag = await _complete(gateway, call, record.object_id, chosen, conditions)
+        if upload.completed is not None:
+            answer, etag = await _completed_before(
+                gateway, call, record, previous, chosen, no_such_upload(upload.upload_id)
+            )
+        else:
+            answer, etag = await _complete(gateway, call, record, previous, chosen, conditions)
     except AwsError as error:
         if previous is None:
             await drop_refused(gateway, record, error)
@@ -108,7 +144,12 @@ async def _on_record(
 
 
 async def _complete(
-    gateway: Gateway, call: Call, object_id: bytes, chosen: Sequence[PartRecord], conditions: Mapping[str, str]
+    gateway: Gateway,
+    call: Call,
+    record: ObjectRecord,
+    previous: ObjectRecord | None,
+    chosen: Sequence[PartRecord],
+    conditions: Mapping[str, str],
 ) -> tuple[Headers, str]:
     """Has the store make the object; the head of its answer, and the object's ETag there."""
     rows = [{"PartNumber": part.number, "ETag": part.upstream_etag} for part in chosen]
@@ -121,9 +162,11 @@ async def _complete(
     try:
         body = await expect(answer, call.target, 200)
     except AwsError as error:
-        if error.code == "NoSuchUpload":
-            return await _completed_before(gateway, call, object_id, chosen, error)
-        raise await preconditions.write_error(gateway, call, error) from None
+        refusal = await preconditions.write_error(gateway, call, error)
+        if error.code == "NoSuchUpload" or error.status == 412:
+            # A condition that does not hold may have held before, when this very object was made.
+            return await _completed_before(gateway, call, record, previous, chosen, refusal)
+        raise refusal from None
     try:
         found = xml_codec.parse(body, "CompleteMultipartUploadResult").get("ETag")
     except XmlError:
@@ -136,17 +179,24 @@ async def _complete(
 
 
 async def _completed_before(
-    gateway: Gateway, call: Call, object_id: bytes, chosen: Sequence[PartRecord], error: AwsError
+    gateway: Gateway,
+    call: Call,
+    record: ObjectRecord,
+    previous: ObjectRecord | None,
+    chosen: Sequence[PartRecord],
+    error: AwsError,
 ) -> tuple[Headers, str]:
     """The object, if the store made it of the same parts at an earlier request, whose answer was lost or is still to
     come: completing is idempotent. Two requests at once may have named different parts, so the object itself is
-    asked what it is made of."""
+    asked what it is made of, unless that is on record."""
     answer = await gateway.upstream.send(Request("HEAD", call.target.path))
     await answer.aclose()
     header = envelope_header.decode(answer.headers) if answer.status == 200 else None
-    if header is None or header.object_id != object_id:
+    if header is None or header.object_id != record.object_id:
         raise error
     etag = etag_of(answer.headers)
+    if previous is not None and previous.upstream_etag == etag and previous.parts == record.parts:
+        return answer.headers, etag
     version = version_query(answer.headers.get("x-amz-version-id"))
     made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version)
     if [(part.number, part.size, part.salt) for part in made_of] != [
@@ -154,82 +204,6 @@ async def _completed_before(
     ]:
         raise error
     return answer.headers, etag
-
-
-def _named_parts(document: bytes) -> list[Mapping[str, Any]]:
-    """The rows of the client's document: number, ETag (without quotes) and checksums by member name."""
-    try:
-        rows = xml_codec.parse(document, "CompleteMultipartUpload", lists=["Part"], max_elements=_MAX_ELEMENTS).get(
-            "Part", []
-        )
-        return [{**row, "PartNumber": int(row["PartNumber"]), "ETag": row["ETag"].strip().strip('"')} for row in rows]
-    except (XmlError, KeyError, TypeError, ValueError, AttributeError):
-        raise malformed_xml() from None
-
-
-def _chosen(upload: UploadRecord, named: Sequence[Mapping[str, Any]], known: Sequence[PartRecord]) -> list[PartRecord]:
-    """The acknowledged parts that the client names.
-
-    Raises:
-        AwsError: MalformedXML, InvalidPartOrder, InvalidPart, InvalidRequest.
-    """
-    if not 0 < len(named) <= multipart.MAX_PART_NUMBER:
-        raise malformed_xml()
-    numbers = [row["PartNumber"] for row in named]
-    if any(later <= earlier for earlier, later in pairwise(numbers)):
-        message = (
-            "The list of parts was not in ascending order. The parts list must be specified in order by part number."
-        )
-        raise AwsError("InvalidPartOrder", message, 400)
-    by_etag = {(part.number, part.etag.strip('"')): part for part in known}
-    found: list[PartRecord] = []
-    for row in named:
-        part = by_etag.get((row["PartNumber"], row["ETag"]))
-        if part is None or not _same_checksums(row, part):
-            raise _invalid_part(row)
-        _require_checksum(upload, row)
-        found.append(part)
-    return found
-
-
-def _invalid_part(row: Mapping[str, Any]) -> AwsError:
-    message = (
-        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified "
-        "entity tag may not match the part's entity tag."
-    )
-    return AwsError("InvalidPart", message, 400, detail={"PartNumber": str(row["PartNumber"]), "ETag": row["ETag"]})
-
-
-def _same_checksums(row: Mapping[str, Any], part: PartRecord) -> bool:
-    return all(
-        row.get(f"Checksum{algorithm}") in (None, part.checksums.get(algorithm)) for algorithm in checksums.ALGORITHMS
-    )
-
-
-def _require_checksum(upload: UploadRecord, row: Mapping[str, Any]) -> None:
-    algorithm = upload.checksum_algorithm
-    if algorithm is None or upload.checksum_type != multipart.COMPOSITE or f"Checksum{algorithm}" in row:
-        return
-    raise invalid_request(
-        f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the checksum "
-        f"for each part. It was missing for part {row['PartNumber']} in the request."
-    )
-
-
-def _check_sizes(call: Call, chosen: Sequence[PartRecord]) -> None:
-    for part in chosen[:-1]:
-        if part.size < MIN_PART:
-            detail = {
-                "ProposedSize": str(part.size),
-                "MinSizeAllowed": str(MIN_PART),
-                "PartNumber": str(part.number),
-                "ETag": part.etag.strip('"'),
-            }
-            message = "Your proposed upload is smaller than the minimum allowed size"
-            raise AwsError("EntityTooSmall", message, 400, detail=detail)
-    expected = call.request.headers.get("x-amz-mp-object-size")
-    if expected is not None and expected != str(sum(part.size for part in chosen)):
-        raise invalid_request("The provided 'x-amz-mp-object-size' header does not match what was computed.")
 
 
 def _shown_checksum(upload: UploadRecord, whole: Mapping[str, str], count: int) -> Mapping[str, str]:

@@ -85,7 +85,7 @@ async def abort_multipart_upload(gateway: Gateway, call: Call) -> Response:
     upload = await gateway.uploads.get(upload_id)
     if upload is None:
         await _require_in_store(gateway, call, upload_id)
-    elif not multipart.is_of(upload, call.target):
+    elif upload.completed is not None or not multipart.is_of(upload, call.target):
         raise no_such_upload(upload_id)
     answer = await gateway.upstream.send(Request("DELETE", call.target.path, multipart.upload_query(call)))
     try:

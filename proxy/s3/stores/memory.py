@@ -1,6 +1,8 @@
 """The gateway's state in memory: for tests, and for a process whose state need not outlive it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from proxy.s3.state import BucketRecord, ObjectRecord, PartRecord, UploadRecord
 
@@ -58,7 +60,8 @@ class MemoryUploads:
     async def under_way(
         self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
     ) -> list[UploadRecord]:
-        rows = [row for row in self._uploads.values() if row.bucket == bucket and row.key.startswith(prefix)]
+        mine = [row for row in self._uploads.values() if row.bucket == bucket and row.completed is None]
+        rows = [row for row in mine if row.key.startswith(prefix)]
         known = self._uploads.get(after_upload or "")
         after = _place(known) if known and known.key == after_key else (_encode(after_key),)
         found = sorted((row for row in rows if _place(row) > after), key=_place)
@@ -69,6 +72,13 @@ class MemoryUploads:
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
         return sorted(self._parts.get(upload_id, []), key=lambda part: (part.number, part.modified))
+
+    async def complete(self, upload_id: str, now: datetime, forget_before: datetime) -> None:
+        for other in list(self._uploads.values()):
+            if other.completed is not None and other.completed < forget_before:
+                await self.remove(other.upload_id)
+        if upload_id in self._uploads:
+            self._uploads[upload_id] = replace(self._uploads[upload_id], completed=now)
 
     async def remove(self, upload_id: str) -> None:
         self._uploads.pop(upload_id, None)

@@ -12,11 +12,8 @@ Keys are kept as UTF-8 bytes, moments as microseconds since 1970.
 # ruff: noqa: S608 - queries are put together from constants of this module; values are always bound
 
 import json
-import os
 import sqlite3
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -31,53 +28,14 @@ from proxy.s3.state import (
     StateUnavailable,
     UploadRecord,
 )
+from proxy.s3.stores.schema import connect, prepare
 from proxy.s3.stores.writer import WriterThread
 
-SCHEMA_VERSION: Final = 4
-_APPLICATION_ID: Final = 0x53334B50
-_BUSY_SECONDS: Final = 10.0
 _INLINE_WRITES: Final = 256
 """Between two writes by the thread: about as many as fill the log to where SQLite checkpoints it, 1,000 pages."""
 _TAKEN: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-_SCHEMA = (
-    """CREATE TABLE buckets (
-        name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created INTEGER NOT NULL,
-        algorithm TEXT NOT NULL, key_id TEXT, bucket_key_enabled INTEGER NOT NULL, mixed INTEGER NOT NULL,
-        policy TEXT, public_access_block INTEGER, cors BLOB, blocks_customer_keys INTEGER NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX buckets_by_account ON buckets (account, name)",
-    """CREATE TABLE uploads (
-        upload_id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, account TEXT NOT NULL,
-        metadata TEXT NOT NULL, checksum_algorithm TEXT, checksum_type TEXT, created INTEGER NOT NULL
-    )""",
-    """CREATE TABLE parts (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT, upload_id TEXT NOT NULL, number INTEGER NOT NULL,
-        upstream_etag TEXT NOT NULL, etag TEXT NOT NULL, attempt BLOB NOT NULL, salt BLOB NOT NULL,
-        size INTEGER NOT NULL, checksums TEXT NOT NULL, modified INTEGER NOT NULL
-    )""",
-    "CREATE INDEX parts_by_upload ON parts (upload_id, number, modified, sequence)",
-    """CREATE TABLE objects (
-        bucket TEXT NOT NULL, key BLOB NOT NULL, object_id BLOB NOT NULL, upstream_etag TEXT,
-        size INTEGER NOT NULL, etag TEXT, parts BLOB NOT NULL, written INTEGER NOT NULL,
-        version_id TEXT, UNIQUE (bucket, key, object_id)
-    )""",
-)
-
-_MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
-    2: ("ALTER TABLE objects ADD COLUMN version_id TEXT",),
-    3: (
-        "ALTER TABLE buckets ADD COLUMN policy TEXT",
-        # All of it, as for a new bucket.
-        "ALTER TABLE buckets ADD COLUMN public_access_block INTEGER DEFAULT 15",
-        "ALTER TABLE buckets ADD COLUMN cors BLOB",
-    ),
-    # SSE-C was served nowhere before.
-    4: ("ALTER TABLE buckets ADD COLUMN blocks_customer_keys INTEGER NOT NULL DEFAULT 1",),
-}
-"""What brings a file to a version from the one before."""
 
 _BUCKET_COLUMNS = (
     "name",
@@ -94,7 +52,7 @@ _BUCKET_COLUMNS = (
     "blocks_customer_keys",
 )
 _BUCKET = ", ".join(_BUCKET_COLUMNS)
-_UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created"
+_UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created, completed"
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
 _OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES ({', '.join('?' * len(_BUCKET_COLUMNS))})"
@@ -116,14 +74,14 @@ class SqliteState:
 
     def __init__(self, path: Path) -> None:
         try:
-            _prepare(path)
-            self._reader = _connect(path)
+            prepare(path)
+            self._reader = connect(path)
             self._reader.execute("PRAGMA query_only = ON")
-            self._inline = _connect(path, "NORMAL", wait=0.0)
+            self._inline = connect(path, "NORMAL", wait=0.0)
             self._inline.execute("PRAGMA wal_autocheckpoint = 0")
         except (sqlite3.Error, OSError) as error:
             raise StateUnavailable(f"{path}: {error}") from error
-        self._writer = WriterThread(lambda durable: _connect(path, "FULL" if durable else "NORMAL"))
+        self._writer = WriterThread(lambda durable: connect(path, "FULL" if durable else "NORMAL"))
         self.buckets = SqliteBuckets(self._reader, self._writer)
         self.uploads = SqliteUploads(self._reader, self._writer)
         self.objects = SqliteObjects(self._reader, self._writer, self._inline)
@@ -184,8 +142,11 @@ class SqliteUploads:
             upload.checksum_algorithm,
             upload.checksum_type,
             _microseconds(upload.created),
+            None if upload.completed is None else _microseconds(upload.completed),
         )
-        await self._writer.execute(f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        await self._writer.execute(
+            f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+        )
 
     async def get(self, upload_id: str) -> UploadRecord | None:
         query = f"SELECT {_UPLOAD} FROM uploads WHERE upload_id = ?"
@@ -196,7 +157,8 @@ class SqliteUploads:
         self, bucket: str, prefix: str, *, after_key: str = "", after_upload: str | None = None, limit: int
     ) -> list[UploadRecord]:
         start, key = _encode(prefix), _encode(after_key)
-        query = f"""SELECT {_UPLOAD} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ? AND (key > ? OR (key = ?
+        query = f"""SELECT {_UPLOAD} FROM uploads
+            WHERE bucket = ? AND completed IS NULL AND substr(key, 1, ?) = ? AND (key > ? OR (key = ?
             AND ? IS NOT NULL AND (created, upload_id) > (coalesce((SELECT created FROM uploads WHERE upload_id = ?
             AND key = ?), -1), ?))) ORDER BY key, created, upload_id LIMIT ?"""
         values = (bucket, len(start), start, key, key, after_upload, after_upload, key, after_upload, limit)
@@ -219,6 +181,16 @@ class SqliteUploads:
     async def parts(self, upload_id: str) -> list[PartRecord]:
         query = f"SELECT {_PART} FROM parts WHERE upload_id = ? ORDER BY number, modified, sequence"
         return [_part(row) for row in _read(self._reader, query, (upload_id,))]
+
+    async def complete(self, upload_id: str, now: datetime, forget_before: datetime) -> None:
+        def complete(connection: sqlite3.Connection) -> None:
+            old = "SELECT upload_id FROM uploads WHERE completed < ?"
+            connection.execute(f"DELETE FROM parts WHERE upload_id IN ({old})", (_microseconds(forget_before),))
+            connection.execute("DELETE FROM uploads WHERE completed < ?", (_microseconds(forget_before),))
+            values = (_microseconds(now), upload_id)
+            connection.execute("UPDATE uploads SET completed = ? WHERE upload_id = ?", values)
+
+        await self._writer.run(complete)
 
     async def remove(self, upload_id: str) -> None:
         def delete(connection: sqlite3.Connection) -> None:
@@ -289,59 +261,6 @@ class SqliteObjects:
         await self._writer.execute(statement, values, durable=False)
 
 
-def _prepare(path: Path) -> None:
-    """Makes the file with its tables, or checks its version."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-    with closing(_connect(path)) as connection:
-        _enter_wal(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StateUnavailable(
-                f"{path} was written by a newer version of this program (schema {version}; "
-                f"this one knows up to {SCHEMA_VERSION})"
-            )
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if application != _APPLICATION_ID and tables:
-            raise StateUnavailable(f"{path} is another program's database")
-        if not version:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        else:
-            for step in range(version + 1, SCHEMA_VERSION + 1):
-                for statement in _MIGRATIONS[step]:
-                    connection.execute(statement)
-        if version < SCHEMA_VERSION:
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-
-
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Turns write-ahead logging on. SQLite does not wait for its busy timeout when several processes do this at once
-    on a new file."""
-    for attempt in range(50):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if attempt == 49:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _connect(path: Path, synchronous: str = "FULL", wait: float = _BUSY_SECONDS) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    return connection
-
-
 def _read(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Any]:
     try:
         return connection.execute(query, values).fetchall()
@@ -401,9 +320,17 @@ def _access_block_bits(block: PublicAccessBlock | None) -> int | None:
 
 
 def _upload(row: Sequence[Any]) -> UploadRecord:
-    upload_id, bucket, key, account, metadata, algorithm, kind, created = row
+    upload_id, bucket, key, account, metadata, algorithm, kind, created, completed = row
     return UploadRecord(
-        upload_id, bucket, _decode(key), account, json.loads(metadata), algorithm, kind, _moment(created)
+        upload_id,
+        bucket,
+        _decode(key),
+        account,
+        json.loads(metadata),
+        algorithm,
+        kind,
+        _moment(created),
+        None if completed is None else _moment(completed),
     )
 
 

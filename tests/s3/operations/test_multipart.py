@@ -13,10 +13,11 @@ from proxy.envelope.errors import EnvelopeError
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.head_object import head_object
-from proxy.s3.operations.multipart_uploads import create_multipart_upload
+from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
+from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.state import EncryptionRule
-from tests.fakes import FakeRandom
+from tests.fakes import FakeClock, FakeRandom
 from tests.s3.object_store import World, make_world
 
 KMS = EncryptionRule("aws:kms")
@@ -149,30 +150,68 @@ async def test_completing_again_after_a_lost_answer_is_the_same_success() -> Non
     world = await make_world(rule=KMS)
     upload_id = await create(world)
     etag = await send(world, upload_id, 1, b"body")
-    upload = await world.gateway.uploads.get(upload_id)
-    parts = await world.gateway.uploads.parts(upload_id)
-    first = await complete(world, upload_id, {1: etag})
-    assert upload is not None
-    await world.gateway.uploads.create(upload)
-    await world.gateway.uploads.add_part(parts[0])
+    first = await complete(world, upload_id, {1: etag}, If_None_Match="*")
     assert await complete(world, upload_id, {1: etag}) == first
+    # The condition held when it was first asked.
+    assert await complete(world, upload_id, {1: etag}, If_None_Match="*") == first
     assert (await world.do(get_object)).body == b"body"
+    (record,) = (await world.gateway.objects.find("b", ["k"]))["k"]
+    assert record.upstream_etag == world.stored.etag
+
+
+@pytest.mark.parametrize("headers", [{}, {"If_None_Match": "*"}])
+async def test_completing_again_when_only_the_store_knows_that_it_is_done(headers: dict[str, str]) -> None:
+    world = await make_world(rule=KMS)
+    upload_id = await create(world)
+    etag = await send(world, upload_id, 1, b"body")
+    upload = await world.gateway.uploads.get(upload_id)
+    assert upload is not None
+    first = await complete(world, upload_id, {1: etag}, **headers)
+    # As if the process had ended before it could put its end on record.
+    await world.gateway.uploads.create(upload)
+    (record,) = (await world.gateway.objects.find("b", ["k"]))["k"]
+    await world.gateway.objects.put(replace(record, upstream_etag=None, etag=None))
+    assert await complete(world, upload_id, {1: etag}, **headers) == first
+    assert (await world.gateway.objects.find("b", ["k"]))["k"] == [record]
+
+
+async def test_completing_again_is_over_when_the_object_is_another_one_or_an_hour_has_gone() -> None:
+    world = await make_world(rule=KMS)
+    one = await create(world)
+    etag = await send(world, one, 1, b"body")
+    await complete(world, one, {1: etag})
+    await world.do(put_object, body=b"another")
+    with pytest.raises(AwsError, match="NoSuchUpload"):
+        await complete(world, one, {1: etag})
+    assert isinstance(world.gateway.clock, FakeClock)
+    world.gateway.clock.advance(hours=2)
+    two = await create(world)
+    await complete(world, two, {1: await send(world, two, 1, b"body")})
+    assert await world.gateway.uploads.get(one) is None
+    assert await world.gateway.uploads.parts(one) == []
 
 
 async def test_completing_again_with_other_parts_does_not_spoil_the_object() -> None:
     world = await make_world(rule=KMS)
     upload_id = await create(world)
     etags = {1: await send(world, upload_id, 1, PARTS[1]), 2: await send(world, upload_id, 2, b"end")}
-    upload = await world.gateway.uploads.get(upload_id)
-    parts = await world.gateway.uploads.parts(upload_id)
     await complete(world, upload_id, etags)
-    assert upload is not None
-    await world.gateway.uploads.create(upload)
-    for part in parts:
-        await world.gateway.uploads.add_part(part)
     with pytest.raises(AwsError, match="NoSuchUpload"):
         await complete(world, upload_id, {1: etags[1]})
     assert (await world.do(get_object)).body == PARTS[1] + b"end"
+
+
+async def test_a_refused_condition_is_told_and_leaves_the_upload() -> None:
+    world = await make_world(rule=KMS)
+    await world.do(put_object, body=b"first")
+    upload_id = await create(world)
+    etag = await send(world, upload_id, 1, b"body")
+    with pytest.raises(AwsError) as error:
+        await complete(world, upload_id, {1: etag}, If_None_Match="*")
+    assert (error.value.status, error.value.detail) == (412, {"Condition": "If-None-Match"})
+    assert (await world.do(get_object)).body == b"first"
+    await complete(world, upload_id, {1: etag})
+    assert (await world.do(get_object)).body == b"body"
 
 
 async def test_an_upload_that_ended_is_gone() -> None:
@@ -182,6 +221,8 @@ async def test_an_upload_that_ended_is_gone() -> None:
     for query in (f"uploadId={upload_id}", "uploadId=unknown"):
         with pytest.raises(AwsError) as error:
             await world.do(upload_part, f"partNumber=1&{query}", body=b"late")
+        with pytest.raises(AwsError, match="NoSuchUpload"):
+            await world.do(abort_multipart_upload, query)
         assert (error.value.status, error.value.code) == (404, "NoSuchUpload")
 
 
@@ -214,6 +255,8 @@ async def test_what_the_client_names_must_have_been_acknowledged() -> None:
         ({1: stored}, "InvalidPart"),
         ({3: one}, "InvalidPart"),
         ({2: two, 1: one}, "InvalidPartOrder"),
+        ({0: one}, "PartNumber must be >= 1"),
+        ({10_001: one}, "InvalidPart"),
     ]
     for etags, code in cases:
         with pytest.raises(AwsError, match=code):

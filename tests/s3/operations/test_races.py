@@ -219,6 +219,45 @@ async def test_two_completions_of_different_parts_at_once_do_not_spoil_the_objec
     assert [row.upstream_etag for row in await records(world)] == [world.stored.etag]
 
 
+@pytest.mark.parametrize("count", [1, 4])
+async def test_of_attempts_at_a_part_with_the_same_bytes_the_one_that_the_store_has_counts(count: int) -> None:
+    """They show the same ETag, and the one that the store took first may be put on record last."""
+    world, store = await gated(S3)
+    answer = await world.do(create_multipart_upload, "uploads")
+    assert isinstance(answer.body, bytes)
+    upload_id = xml_codec.parse(answer.body, "InitiateMultipartUploadResult")["UploadId"]
+    body, rows = bytes(5 * MIB), []
+    for number in range(1, count + 1):
+        query = f"partNumber={number}&uploadId={upload_id}"
+        gate = store.hold("PUT")
+        first = asyncio.create_task(world.do(upload_part, query, body=body))
+        await gate.reached.wait()
+        second = await world.do(upload_part, query, body=body)
+        gate.opened.set()
+        assert (await first).headers["ETag"] == second.headers["ETag"] == md5(body)
+        rows.append({"PartNumber": number, "ETag": second.headers["ETag"]})
+    document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
+    done = await world.do(complete_multipart_upload, f"uploadId={upload_id}", body=document)
+    assert done.status == 200
+    assert (await world.do(get_object)).body == body * count
+    assert [row.upstream_etag for row in await records(world)] == [world.stored.etag]
+
+
+async def test_an_attempt_that_nobody_was_told_of_is_no_part() -> None:
+    world, store = await gated(S3)
+    answer = await world.do(create_multipart_upload, "uploads")
+    assert isinstance(answer.body, bytes)
+    upload_id = xml_codec.parse(answer.body, "InitiateMultipartUploadResult")["UploadId"]
+    sent = await world.do(upload_part, f"partNumber=1&uploadId={upload_id}", body=b"body")
+    store.uploads[upload_id][1][1] = StoredObject(b"of a process that has ended", {})
+    rows = [{"PartNumber": 1, "ETag": sent.headers["ETag"]}]
+    document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
+    with pytest.raises(AwsError, match="InvalidPart"):
+        await world.do(complete_multipart_upload, f"uploadId={upload_id}", body=document)
+    assert await records(world) == []
+    assert await world.gateway.uploads.get(upload_id) is not None
+
+
 async def test_a_failed_completion_leaves_nothing_on_record() -> None:
     world, store = await gated(KMS)
     answer = await world.do(create_multipart_upload, "uploads")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from proxy.s3.state import BucketRecord, ObjectRecord, StateUnavailable
-from proxy.s3.stores.sqlite import SCHEMA_VERSION, SqliteState
+from proxy.s3.stores.schema import SCHEMA_VERSION
+from proxy.s3.stores.sqlite import SqliteState
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 BUCKET = BucketRecord("one", "111122223333", "eu-west-1", NOW)
@@ -73,6 +74,8 @@ async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     connection.execute("ALTER TABLE objects DROP COLUMN version_id")
     for column in ("policy", "public_access_block", "cors", "blocks_customer_keys"):
         connection.execute(f"ALTER TABLE buckets DROP COLUMN {column}")
+    connection.execute("DROP INDEX uploads_by_completion")
+    connection.execute("ALTER TABLE uploads DROP COLUMN completed")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     for _ in range(2):
