@@ -24,8 +24,8 @@ class StoredParts:
         """Known once something was asked for."""
 
     async def after(self, marker: int, page: int) -> AsyncGenerator[tuple[int, Mapping[str, str]], None]:
-        """Part numbers above ``marker`` in order, each with the attempts that are there: upstream ETag, with its quotes,
-        to LastModified. The store is asked for ``page`` rows at a time, 1 to 1,000.
+        """Part numbers above ``marker`` in order, each with the attempts that are there: upstream ETag, with its
+        quotes, to LastModified. The store is asked for ``page`` rows at a time, 1 to 1,000.
 
         Raises:
             AwsError, UpstreamError: the store refuses or fails.
