@@ -29,7 +29,7 @@ KEYS = {
     for name in ("outsider", "bare", "root", "reader")
 }
 READER_AT_STORE = ("storereader", secrets.token_hex(20))
-S3_ONLY = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
+S3_AND_KMS = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}}'
 ROW = 'name = "{0}"\naccount = "{1}"\naccess_key_id = "{2[0]}"\nsecret_access_key = "{2[1]}"\n'
 MAPPED = f'upstream_access_key_id = "{READER_AT_STORE[0]}"\nupstream_secret_access_key = "{READER_AT_STORE[1]}"\n'
 
@@ -43,7 +43,7 @@ class WithUsers(Serve):
         variables = super().configure()
         account = variables["AWS_ACCOUNT_ID"]
         others = [
-            ("outsider", OTHER_ACCOUNT, f"policies = ['{S3_ONLY}']\n"),
+            ("outsider", OTHER_ACCOUNT, f"policies = ['{S3_AND_KMS}']\n"),
             ("bare", OTHER_ACCOUNT, ""),
             ("root", account, f'arn = "arn:aws:iam::{account}:root"\n'),
             ("reader", account, f"administrator = true\n{MAPPED}"),
@@ -268,6 +268,51 @@ def test_another_account_needs_both_sides(access: Access, bucket: str) -> None:
         read(outsider, bucket, key)
 
 
+def test_another_account_needs_the_keys_policy_too(access: Access, bucket: str) -> None:
+    outsider, key_arn = access.client("outsider"), new_kms_key(access.endpoint)
+    key = put(access, bucket, ServerSideEncryption="aws:kms", SSEKMSKeyId=key_arn)
+    set_policy(access, bucket, {"Principal": {"AWS": OTHER_ACCOUNT}, "Action": "s3:*"})
+    with refused(403, "AccessDenied") as error:
+        read(outsider, bucket, key)
+    assert error["Message"].startswith("The ciphertext refers to a customer master key that does not exist")
+    account = {"Effect": "Allow", "Principal": {"AWS": access.endpoint.account}, "Action": "kms:*", "Resource": "*"}
+    theirs = {**account, "Principal": {"AWS": OTHER_ACCOUNT}, "Action": ["kms:Decrypt", "kms:GenerateDataKey"]}
+    both = json.dumps({"Version": "2012-10-17", "Statement": [account, theirs]})
+    kms(access.endpoint).put_key_policy(KeyId=key_arn, Policy=both)
+    assert read(outsider, bucket, key) == b"mine"
+    # What they put is the bucket's owner's.
+    outsider.put_object(Bucket=bucket, Key="theirs", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=key_arn)
+    assert read(s3(access.endpoint), bucket, "theirs") == b"x"
+
+
+def test_a_copy_asks_the_policies_of_both_buckets(access: Access, bucket: str) -> None:
+    outsider, other = access.client("outsider"), f"own-{secrets.token_hex(10)}"
+    outsider.create_bucket(Bucket=other, CreateBucketConfiguration={"LocationConstraint": REGION})
+    key = put(access, bucket)
+    source = {"Bucket": bucket, "Key": key}
+
+    def copy() -> None:
+        outsider.copy_object(Bucket=other, Key="copy", CopySource=source)
+
+    with refused(403, "AccessDenied"):
+        copy()
+    set_policy(access, bucket, {"Principal": {"AWS": OTHER_ACCOUNT}, "Action": "s3:GetObject"} | only_objects(bucket))
+    copy()
+    assert read(outsider, other, "copy") == b"mine"
+    with refused(403, "AccessDenied"):
+        read(s3(access.endpoint), other, "copy")
+    set_policy(access, bucket, {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"} | only_objects(bucket))
+    with refused(403, "AccessDenied"):
+        copy()
+    with refused(403, "AccessDenied"):
+        outsider.copy_object(Bucket=other, Key="copy", CopySource=source, ExpectedSourceBucketOwner=OTHER_ACCOUNT)
+    # Not allowed to write there: an object of one's own does not help.
+    with refused(403, "AccessDenied"):
+        s3(access.endpoint).copy_object(Bucket=other, Key="copy", CopySource={"Bucket": bucket, "Key": key})
+    outsider.delete_object(Bucket=other, Key="copy")
+    outsider.delete_bucket(Bucket=other)
+
+
 def only_objects(bucket: str) -> dict[str, Any]:
     return {"Resource": f"arn:aws:s3:::{bucket}/*"}
 
@@ -337,6 +382,20 @@ def test_conditions_of_the_connection_and_the_listing(access: Access, bucket: st
     with refused(403, "AccessDenied"):
         put(access, bucket)
     access.client("root").delete_bucket_policy(Bucket=bucket)
+
+
+def test_the_version_of_tls(tls_endpoint: Endpoint) -> None:
+    client, own = s3(tls_endpoint), new_bucket(tls_endpoint)
+    client.put_object(Bucket=own, Key="k", Body=b"mine")
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", **only_objects(own)}
+    for least, is_enough in (("1.2", True), ("1.4", False)):
+        condition = {"NumericLessThan": {"s3:TlsVersion": least}}
+        client.put_bucket_policy(Bucket=own, Policy=policy(own, deny | {"Condition": condition}))
+        if is_enough:
+            assert read(client, own, "k") == b"mine"
+        else:
+            with refused(403, "AccessDenied"):
+                read(client, own, "k")
 
 
 def test_tags_that_an_object_has(access: Access, bucket: str) -> None:
