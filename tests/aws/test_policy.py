@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.aws import policy
-from proxy.aws.credentials import Caller
+from proxy.aws.credentials import ANONYMOUS, Caller
 from proxy.aws.policy import Answer, Decision, PolicyKind, Question, Reach
 from proxy.aws.policy_patterns import Lookup, Values
 from tests.aws.policies import ACCOUNT, OTHER, Document, document, root, session, statement, temporary_user, user
@@ -287,3 +287,14 @@ def test_without_a_context_conditions_decide_nothing() -> None:
     condition = statement(Condition={"StringNotEquals": {"aws:username": "eve"}})
     question = Question(user("bob", document(condition)), ACTION, RESOURCE)
     assert policy.decide(question, ACCOUNT).kind is PolicyKind.IDENTITY
+
+
+@pytest.mark.parametrize("owner", [ACCOUNT, OTHER])
+def test_who_has_not_signed_is_let_in_as_anybody_and_by_no_other_name(owner: str) -> None:
+    allowed = {name for name, given in RESOURCES.items() if may(ANONYMOUS, given, owner=owner)}
+    assert allowed == {"everyone"}
+    but_them = {"Deny": statement("Deny", NotPrincipal={"AWS": ACCOUNT})}
+    assert not may(ANONYMOUS, but_them["Deny"], owner=owner)
+    both = policy.parse_resource(document(statement(Principal="*"), statement("Deny", NotPrincipal={"AWS": ACCOUNT})))
+    question = Question(ANONYMOUS, ACTION, RESOURCE, known())
+    assert policy.decide(question, owner, both) == Answer(Decision.EXPLICITLY_DENIED, PolicyKind.RESOURCE)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.aws import policy_keys
-from proxy.aws.credentials import Caller, CallOrigin
+from proxy.aws.credentials import ANONYMOUS, Caller, CallOrigin
 from proxy.aws.policy_conditions import Quantifier
 from proxy.aws.policy_keys import Circumstances
 from proxy.aws.policy_patterns import Values
@@ -119,3 +119,19 @@ def test_what_is_not_known_is_not_absent() -> None:
 )
 def test_faults(key: str, quantifier: Quantifier | None, fault: str | None) -> None:
     assert policy_keys.fault(key, quantifier) == fault
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("aws:principalarn", ()),
+        ("aws:principalaccount", ()),
+        ("aws:principaltype", ("Anonymous",)),
+        ("aws:userid", ("anonymous",)),
+        ("aws:username", ()),
+        ("aws:tokenissuetime", ()),
+        ("aws:sourceip", ("203.0.113.7",)),
+    ],
+)
+def test_of_whoever_has_not_signed(key: str, expected: Values) -> None:
+    assert value(key, ANONYMOUS) == expected

@@ -506,3 +506,16 @@ class Unreadable:
 
     async def aclose(self) -> None:
         """There is nothing to close."""
+
+
+async def test_pages_while_the_state_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await make_world()
+    endpoint = endpoint_of(world)
+
+    async def fail(name: str) -> None:
+        raise StateUnavailable("the disk is full")
+
+    monkeypatch.setattr(world.gateway.buckets, "get", fail)
+    assert (await endpoint.handle(unsigned("OPTIONS", **PAGE, Access_Control_Request_Method="GET"))).status == 503
+    answer = await endpoint.handle(signed("GET", "http://127.0.0.1/b/k", headers=PAGE))
+    assert error_of(answer)[:2] == (503, "ServiceUnavailable")
