@@ -15,6 +15,9 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from proxy.aws.message import Headers, decode_percent
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -24,6 +27,7 @@ _CANONICAL_PATH = re.compile(r"/[A-Za-z0-9\-._~/]*", re.ASCII)
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*", re.ASCII)
 _BLANKS = re.compile(r"[ \t]+")
 _SIGNING_KEYS = 1024
+_SHA256 = SHA256()
 
 
 def uri_encode(text: str, safe: str = "") -> str:
@@ -106,7 +110,15 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 def signature(key: bytes, text: str) -> str:
     """The hexadecimal signature of a string to sign."""
-    return hmac.digest(key, text.encode("utf-8", "surrogateescape"), "sha256").hex()
+    mac = _mac(key).copy()
+    mac.update(text.encode("utf-8", "surrogateescape"))
+    return mac.finalize().hex()
+
+
+@lru_cache(maxsize=_SIGNING_KEYS)
+def _mac(key: bytes) -> HMAC:
+    """An HMAC that has taken in the key, to be copied: a third of the cost of beginning anew."""
+    return HMAC(key, _SHA256)
 
 
 def signatures_equal(one: str, other: str) -> bool:

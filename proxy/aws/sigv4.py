@@ -7,14 +7,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.h
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
 from multidict import CIMultiDict
 
-from proxy.aws import canonical, sigv4_errors
+from proxy.aws import canonical, sigv4_errors, sigv4_forms
 from proxy.aws.credentials import (
     ANONYMOUS,
     AccessKey,
@@ -25,8 +25,17 @@ from proxy.aws.credentials import (
 )
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request
-from proxy.aws.sigv4_claim import QUERY_AUTHENTICATION, Claim, claimed_service, is_anonymous, read_claim
+from proxy.aws.sigv4_claim import (
+    QUERY_AUTHENTICATION,
+    SECURITY_TOKEN,
+    Claim,
+    Scope,
+    claimed_service,
+    is_anonymous,
+    read_claim,
+)
 from proxy.aws.sigv4_errors import SKEW, SignatureErrors
+from proxy.aws.sigv4_forms import Form
 from proxy.values import value_class
 
 __all__ = ["Scope", "Verified", "anonymous", "claimed_service", "effective_headers", "is_anonymous", "sign", "verify"]
@@ -50,22 +59,11 @@ _ONCE = frozenset({"authorization", "range", "content-md5", "host"})
 _LISTS = frozenset({"x-amz-object-attributes", "x-amz-optional-object-attributes"})
 """Headers that some SDKs send once for each value."""
 _ALWAYS_SIGNED = frozenset({"content-md5", "host"})
+_SIGNED = frozenset({"host", "content-type", "content-md5"})
+"""What ``sign`` signs beside ``x-amz-*``."""
 
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-@value_class
-class Scope:
-    """A credential scope without its last element, ``aws4_request``."""
-
-    date: str
-    """``YYYYMMDD``."""
-    region: str
-    service: str
-
-    def __str__(self) -> str:
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
 @value_class
@@ -111,6 +109,28 @@ def verify(request: Request, credentials: CredentialSource, now: datetime) -> Ve
             there is none.
         TypeError: the request is for another service than S3 and its body is a stream.
     """
+    form = sigv4_forms.find(request) if "Authorization" in request.headers else None
+    verified = _verify_known(request, form, credentials, now) if form is not None else None
+    return verified or _verify_new(request, credentials, now)
+
+
+def _verify_known(request: Request, form: Form, credentials: CredentialSource, now: datetime) -> Verified | None:
+    """Verifies a request of a known form; None where something is wrong that ``_verify_new`` has the words for."""
+    timestamp = sigv4_forms.signed_at(request, form, now)
+    if timestamp is None:
+        return None
+    claim, scope = form.claim, form.scope
+    token = request.headers.get(SECURITY_TOKEN)
+    access_key = access_key_of(claim.credential.access_key_id, token, claim.errors, credentials, now)
+    payload_hash = _payload_hash(request, claim)
+    key = canonical.signing_key(access_key.secret, scope.date, scope.region, scope.service)
+    signature = sigv4_forms.signature(request, form, timestamp, key, payload_hash)
+    if signature is None:
+        return None
+    return Verified(access_key.caller, scope, timestamp, signature, key, payload_hash, presigned=False)
+
+
+def _verify_new(request: Request, credentials: CredentialSource, now: datetime) -> Verified:
     claim = read_claim(request)
     errors = claim.errors
     _check_time(claim, now)
@@ -136,6 +156,8 @@ def verify(request: Request, credentials: CredentialSource, now: datetime) -> Ve
     key = canonical.signing_key(access_key.secret, scope.date, scope.region, scope.service)
     if not canonical.signatures_equal(canonical.signature(key, text), claim.signature):
         raise errors.mismatch(credential.access_key_id, text, signed_request, claim.signature)
+    if not presigned:
+        sigv4_forms.remember(request, claim, scope)
     return Verified(access_key.caller, scope, claim.timestamp, claim.signature, key, payload_hash, presigned)
 
 
@@ -165,6 +187,8 @@ def effective_headers(request: Request) -> Request:
 
 def check_payload_hash(value: str) -> None:
     """Raises AwsError: a value of x-amz-content-sha256 is neither a digest nor one of S3's words."""
+    if value == canonical.EMPTY_SHA256:
+        return
     if value not in _LITERAL_PAYLOADS and not _SHA256_HEX.fullmatch(value):
         detail = {"ArgumentName": "x-amz-content-sha256", "ArgumentValue": sigv4_errors.printable(value)}
         raise AwsError("InvalidArgument", _PAYLOAD_HASH_RULE, detail=detail)
@@ -172,6 +196,7 @@ def check_payload_hash(value: str) -> None:
 
 def sign(
     request: Request,
+    fields: Iterable[tuple[str, str]] | None = None,
     *,
     access_key_id: str,
     secret: str,
@@ -179,24 +204,25 @@ def sign(
     service: str,
     now: datetime,
     payload_hash: str,
-) -> Mapping[str, str]:
-    """The headers to add so that the request, whose headers hold Host already, is signed.
+) -> dict[str, str]:
+    """The headers to add so that the request, whose headers (or ``fields``, in place of them) hold Host already, is
+    signed.
 
     Signed are Host, Content-Type, Content-MD5 and every ``x-amz-*`` header; what else is sent may change on its way.
     """
     timestamp = sigv4_errors.basic_format(now)
     added = {"x-amz-content-sha256": payload_hash, "x-amz-date": timestamp}
-    signed: dict[str, str] = dict(added)
-    for name, value in request.headers.items():
+    signed: dict[str, str] = {}
+    for name, value in request.headers.items() if fields is None else fields:
         lower = name.lower()
-        if lower.startswith("x-amz-") or lower in {"host", "content-type", "content-md5"}:
+        if lower.startswith("x-amz-") or lower in _SIGNED:
             signed[lower] = canonical.canonical_value(value)
     signed.update(added)
     names = sorted(signed)
     signed_headers = ";".join(names)
     block = "".join([f"{name}:{signed[name]}\n" for name in names])
     uri = canonical.s3_uri(request.path) if service == "s3" else canonical.normalized_uri(request.path)
-    query = canonical.canonical_query(request.parameters)
+    query = canonical.canonical_query(request.parameters) if request.query else ""
     text = f"{request.method}\n{uri}\n{query}\n{block}\n{signed_headers}\n{payload_hash}"
 
     scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"

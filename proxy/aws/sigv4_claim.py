@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from proxy.aws import sigv4_errors
@@ -32,14 +33,28 @@ _QUERY_COMPONENTS = (
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
 )
-_SECURITY_TOKEN = "X-Amz-Security-Token"  # noqa: S105
-QUERY_AUTHENTICATION = frozenset(name.lower() for name in (*_QUERY_COMPONENTS, _SECURITY_TOKEN))
+SECURITY_TOKEN = "X-Amz-Security-Token"  # noqa: S105
+QUERY_AUTHENTICATION = frozenset(name.lower() for name in (*_QUERY_COMPONENTS, SECURITY_TOKEN))
 _SIGV2_PARAMETERS = frozenset({"awsaccesskeyid", "signature"})
+_TIMESTAMP_LENGTH = 16
 _TIMESTAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _DATE = re.compile(r"[0-9]{8}")
 _REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EXPIRES = re.compile(r"-?[0-9]{1,18}")
 _CREDENTIAL_SERVICE = re.compile(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]*)/")
+
+
+@value_class
+class Scope:
+    """A credential scope without its last element, ``aws4_request``."""
+
+    date: str
+    """``YYYYMMDD``."""
+    region: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
 @value_class
@@ -67,6 +82,11 @@ def is_anonymous(request: Request) -> bool:
     return names.isdisjoint(QUERY_AUTHENTICATION) and not names >= _SIGV2_PARAMETERS
 
 
+def has_query_authentication(request: Request) -> bool:
+    """Whether a component of a signature stands in the query."""
+    return any(name in _QUERY_COMPONENTS for name, _ in request.parameters)
+
+
 def claimed_service(request: Request) -> str | None:
     """The service that the request says it is signed for, unverified: who reads the body before ``verify`` asks it."""
     authorization = request.headers.get("Authorization")
@@ -90,7 +110,7 @@ def _header_claim(request: Request) -> Claim:
     errors = _errors_for(claimed_service(request), request, presigned=False)
     if mechanism != ALGORITHM or not space:
         _refuse_mechanism(mechanism, bool(space), errors)
-    if any(name in _QUERY_COMPONENTS for name, _ in request.parameters):
+    if has_query_authentication(request):
         raise errors.ambiguous()
     components: dict[str, str] = {}
     for item in rest.split(","):
@@ -116,7 +136,7 @@ def _header_claim(request: Request) -> Claim:
         sigv4_errors.basic_format(signed) if text is None else text,
         signed,
         None,
-        request.headers.get(_SECURITY_TOKEN),
+        request.headers.get(SECURITY_TOKEN),
     )
 
 
@@ -150,7 +170,7 @@ def _query_claim(request: Request) -> Claim:
         components["X-Amz-Date"],
         signed,
         _expires(components["X-Amz-Expires"], errors),
-        components.get(_SECURITY_TOKEN, request.headers.get(_SECURITY_TOKEN)),
+        components.get(SECURITY_TOKEN, request.headers.get(SECURITY_TOKEN)),
     )
 
 
@@ -204,8 +224,12 @@ def _expires(text: str, errors: SignatureErrors) -> int:
     return seconds
 
 
+@lru_cache(maxsize=256)
 def parse_timestamp(text: str) -> datetime | None:
-    """A moment in ISO 8601's basic format, ``YYYYMMDDTHHMMSSZ``; None for anything else."""
+    """A moment in ISO 8601's basic format, ``YYYYMMDDTHHMMSSZ``; None for anything else. Many requests are signed in
+    the same second."""
+    if len(text) != _TIMESTAMP_LENGTH:
+        return None
     found = _TIMESTAMP.fullmatch(text)
     if not found:
         return None

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from proxy.aws.errors import AwsError
@@ -30,7 +31,12 @@ def printable(text: str | bytes) -> str:
 
 
 def basic_format(moment: datetime) -> str:
-    return f"{moment:%Y%m%dT%H%M%SZ}"
+    return _basic_format(moment.replace(microsecond=0))
+
+
+@lru_cache(maxsize=16)
+def _basic_format(second: datetime) -> str:
+    return f"{second:%Y%m%dT%H%M%SZ}"
 
 
 def extended_format(moment: datetime) -> str:

@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from multidict import CIMultiDict
-
 from proxy.aws.credentials import StoreCredentials
 from proxy.aws.http_head import encode_head
 from proxy.aws.message import Request, Response
@@ -26,7 +24,7 @@ _SMALL: Final = 64 * 1024
 """Streamed bodies up to this length are read whole first: they leave in one write, and may be sent again."""
 _METHOD: Final = re.compile(r"[A-Z]+")
 _NOT_IN_TARGET: Final = re.compile(r"[\x00-\x20\x7f#]")
-_OURS: Final = ("Host", "Connection", "Transfer-Encoding", "Expect", "Upgrade", "Trailer", "TE")
+_OURS: Final = frozenset(("host", "connection", "transfer-encoding", "expect", "upgrade", "trailer", "te"))
 """Fields that say how a message is carried, which is the transport's to say."""
 _DEFAULT_TIMEOUTS: Final = Timeouts()
 
@@ -120,36 +118,41 @@ class HttpUpstream:
         target = f"{request.path}?{request.query}" if request.query else request.path
         if not target.startswith("/") or _NOT_IN_TARGET.search(target) or not _METHOD.fullmatch(request.method):
             raise ValueError("the request line can't be sent")
-        headers = CIMultiDict(request.headers)
-        for name in _OURS:
-            if name in headers:
+        fields = list(request.headers.items())
+        stated = None
+        for name, value in fields:
+            lower = name.lower()
+            if lower in _OURS:
                 raise ValueError(f"the {name} header is the transport's")
-        stated = _stated_length(request)
+            if lower == "content-length":
+                stated = _length(value)
         if stated is None:
             if length or request.method in {"PUT", "POST"}:
-                headers["Content-Length"] = str(length)
+                fields.append(("Content-Length", str(length)))
         elif stated != length:
             raise ValueError("the Content-Length is not the length of the body")
-        headers["Host"] = self._host
+        fields.append(("Host", self._host))
         if self._credentials is not None:
-            headers.update(
-                sign(
-                    Request(request.method, request.path, request.query, headers),
-                    access_key_id=self._credentials.access_key_id,
-                    secret=self._credentials.secret,
-                    region=self._region,
-                    service="s3",
-                    now=self._clock(),
-                    payload_hash=UNSIGNED_PAYLOAD,
-                )
+            added = sign(
+                request,
+                fields,
+                access_key_id=self._credentials.access_key_id,
+                secret=self._credentials.secret,
+                region=self._region,
+                service="s3",
+                now=self._clock(),
+                payload_hash=UNSIGNED_PAYLOAD,
             )
-        return encode_head(f"{request.method} {target} HTTP/1.1", headers.items())
+            fields.extend(added.items())
+        return encode_head(f"{request.method} {target} HTTP/1.1", fields)
 
 
 def _stated_length(request: Request) -> int | None:
     stated = request.headers.get("Content-Length")
-    if stated is None:
-        return None
+    return None if stated is None else _length(stated)
+
+
+def _length(stated: str) -> int:
     if not (stated.isascii() and stated.isdigit()):
         raise ValueError("the Content-Length is not a number")
     return int(stated)
