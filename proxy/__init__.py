@@ -12,7 +12,7 @@ The map, bottom to top; a package imports only from packages below it:
 ``sts``       the security token service: roles, temporary credentials, session keys.
 ``audit``     the audit log: chained files of events, their anchors, and the verification of both.
 ``s3``        the gateway: one module per operation that touches object bytes, sizes, ETags or encryption.
-``server``    the HTTP server (aiohttp) and the endpoint that authenticates a request and picks the service.
+``server``    the HTTP server and the endpoint that authenticates a request and picks the service.
 ``config``    frozen settings, read and checked as a whole; the only reader of the environment. ``settings_reader``,
               ``principals_reader`` and ``keys_reader`` read its sections.
 ``app``       the composition root: the only module that names concrete classes. ``key_commands`` composes the

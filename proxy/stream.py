@@ -93,6 +93,9 @@ async def pump(source: Body, transform: Transform) -> AsyncGenerator[Buffer, Non
 
 async def transformed(source: Body, transform: Transform) -> bytes:
     """All that comes out of ``transform``; whoever calls this knows that it is not much."""
+    if isinstance(source, bytes):
+        ready, last = transform.update(source), transform.finalize()
+        return b"".join((ready, last)) if ready and last else bytes(ready or last)
     return b"".join([piece async for piece in pump(source, transform)])
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from multidict import istr
+
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = bytes(range(9)) + bytes(range(10, 32)) + b"\x7f"
 """What must not stand in a head but for the line ends themselves; a tab may."""
@@ -31,6 +33,23 @@ def encode_head(first_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
     if controls != 2 * len(lines) or head.count(b"\r\n") != len(lines):
         raise ValueError("a control character in the head of an HTTP message")
     return head
+
+
+_read: dict[bytes, str] = {}
+_LONGEST_KEPT = 64
+
+
+def field_name(name: bytes) -> str:
+    """The name of a field that was received, as header dictionaries keep it; made once for each of the few there are.
+    It must be a token."""
+    known = _read.get(name)
+    if known is None:
+        known = istr(name.decode("ascii"))
+        if len(name) <= _LONGEST_KEPT:
+            if len(_read) >= _MOST_NAMES:
+                _read.clear()
+            _read[name] = known
+    return known
 
 
 def _check_name(name: str) -> None:

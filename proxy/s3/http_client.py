@@ -8,8 +8,9 @@ import asyncio
 from typing import Any, Final, Protocol, cast
 
 import httptools
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict
 
+from proxy.aws.http_head import field_name
 from proxy.aws.message import Response
 from proxy.s3.http_answer import AnswerBody
 from proxy.s3.http_timing import Timeouts, Timer
@@ -23,7 +24,6 @@ _ONE_WRITE: Final = 64 * 1024
 _SMALL_REST: Final = 64 * 1024
 """The most of an unread answer that is dropped to keep a connection."""
 _LONGEST_HEAD: Final = 256 * 1024
-_MOST_NAMES: Final = 512
 
 
 class ConnectionClosed(UpstreamError):
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         self._refuse_more()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.add(_field_name(name), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))
+        self._headers.add(field_name(name), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -384,17 +384,3 @@ class Connection(asyncio.Protocol):
             self.resume_reading()
         else:
             self.abort()
-
-
-_names: dict[bytes, str] = {}
-
-
-def _field_name(name: bytes) -> str:
-    """The name as the header dictionary keeps it; made once for each of the few that stores send."""
-    known = _names.get(name)
-    if known is None:
-        known = istr(name.decode("ascii"))
-        if len(_names) >= _MOST_NAMES:
-            _names.clear()
-        _names[name] = known
-    return known

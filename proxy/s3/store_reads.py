@@ -1,7 +1,6 @@
 """Short reads of stored bytes, for what must be known of an object before it is served."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from multidict import CIMultiDict
@@ -26,8 +25,10 @@ async def of_one_object(attempt: Callable[[], Awaitable[Response]]) -> Response:
         UpstreamError: it was so several times in a row.
     """
     for _ in range(_ATTEMPTS):
-        with suppress(ObjectReplaced):
+        try:
             return await attempt()
+        except ObjectReplaced:
+            continue
     raise UpstreamError("the object is being replaced all the time")
 
 

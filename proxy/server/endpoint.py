@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from multidict import CIMultiDict
@@ -146,13 +147,16 @@ class Endpoint:
     def _signed_off(self, response: Response, service: str, request_id: str) -> Response:
         if service != "s3":
             return response
-        headers = CIMultiDict(response.headers)
+        headers = response.headers
+        if not isinstance(headers, CIMultiDict):
+            headers = CIMultiDict(headers)
+            response = replace(response, headers=headers)
         headers["x-amz-request-id"] = request_id
         headers["x-amz-id-2"] = self._host_id
         headers["Server"] = "AmazonS3"
-        return replace(response, headers=headers)
+        return response
 
-    @property
+    @cached_property
     def _host_id(self) -> str:
         return base64.b64encode(self.worker.encode()).decode()
 
@@ -167,7 +171,9 @@ def claimed_service(request: Request) -> str:
     if "X-Amz-Target" in request.headers:
         return "kms"
     authorization = request.headers.get("Authorization", "")
-    if "/sts/" in authorization or "%2Fsts%2F" in request.query or request.parameter("Action") is not None:
+    if "/sts/" in authorization:
+        return "sts"
+    if request.query and ("%2Fsts%2F" in request.query or request.parameter("Action") is not None):
         return "sts"
     return "s3"
 

@@ -1,9 +1,7 @@
-"""One request and its answer, between the parser of the HTTP server and the handler.
-
-The ports are what this needs of the server; the parser's types are not imported here.
-"""
+"""One request and its answer, between the parser of the HTTP server and the handler."""
 
 import asyncio
+from collections import deque
 from typing import Final, Protocol
 
 from proxy.aws.message import Headers, Peer, Request, Response
@@ -13,52 +11,7 @@ from proxy.server.limits import Limits
 from proxy.stream import Body, BodyCutShort
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-TOO_LONG: Final = 431, "Your request header section exceeds the maximum allowed size."
-
-
-class Head(Protocol):
-    """A parsed head."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str:
-        """The request target, as it came."""
-        ...
-
-    @property
-    def version(self) -> tuple[int, int]: ...
-    @property
-    def headers(self) -> Headers: ...
-    @property
-    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
-    @property
-    def should_close(self) -> bool: ...
-    @property
-    def upgrade(self) -> bool: ...
-
-
-class Payload(Protocol):
-    """A body on its way in."""
-
-    total_bytes: int
-    """That have arrived so far."""
-
-    def is_eof(self) -> bool:
-        """Whether all of it has arrived."""
-        ...
-
-    def at_eof(self) -> bool:
-        """Whether all of it has been read."""
-        ...
-
-    def read_nowait(self) -> bytes: ...
-
-    async def readchunk(self) -> tuple[bytes, bool]: ...
-
-    def exception(self) -> BaseException | None: ...
-
-    def set_exception(self, exc: BaseException) -> None: ...
+_CLIENT_CLOSED: Final = "the client closed the connection within the body"
 
 
 class Connection(Wire, Protocol):
@@ -66,8 +19,6 @@ class Connection(Wire, Protocol):
 
     limits: Limits
     peer: Peer
-    measure_heads: bool
-    """Whether a head may be longer than is allowed, given how much came in one go."""
 
     @property
     def stopping(self) -> bool:
@@ -84,86 +35,146 @@ class Connection(Wire, Protocol):
 
     def goes_on(self) -> None: ...
 
+    def body_taken(self) -> None:
+        """Less of the body is held than before, or nothing of it is wanted any more."""
+        ...
+
 
 class Exchange:
-    """A request and its answer.
+    """A request and its answer. The connection feeds it the body."""
 
-    aiohttp takes it for its own request object: it sets ``_task`` and calls ``_cancel``.
-    """
-
-    __slots__ = ("_connection", "_expects", "_message", "_payload", "_task", "last", "reading", "running")
+    __slots__ = (
+        "_connection",
+        "_dropped",
+        "_error",
+        "_expects",
+        "_headers",
+        "_pieces",
+        "_target",
+        "_version",
+        "_waiter",
+        "ended",
+        "held",
+        "last",
+        "method",
+        "reading",
+        "received",
+        "running",
+    )
 
     def __init__(
         self,
-        message: Head,
-        payload: Payload,
         connection: Connection,
+        method: str,
+        target: str,
+        version: tuple[int, int],
+        headers: Headers,
+        *,
+        keep_alive: bool,
     ) -> None:
-        self._message = message
-        self._payload = payload
         self._connection = connection
-        self._task: asyncio.Task[None] | None = None
-        self._expects = False
-        """Whether the client may still be waiting for 100 (Continue)."""
-        self.last = message.should_close or message.upgrade
-        """Whether the connection is closed after the answer. One that asks for another protocol (h2c, websocket) goes
-        on in this one, but only to the end of the answer."""
+        self.method = method
+        self._target = target
+        """As it came."""
+        self._version = version
+        self._headers = headers
+        self.last = not keep_alive
+        """Whether the connection is closed after the answer."""
         self.running = False
+        """Whether the handler has it."""
         self.reading = False
         """Whether the handler is waiting for the body at this moment."""
+        self.received = 0
+        """Bytes of the body that have arrived."""
+        self.ended = False
+        """Whether all of the body has."""
+        self.held = 0
+        """Bytes of the body that wait to be read."""
+        self._pieces: deque[bytes] = deque()
+        self._dropped = False
+        self._error = ""
+        self._expects = False
+        """Whether the client may still be waiting for 100 (Continue)."""
+        self._waiter: asyncio.Future[None] | None = None
 
-    @property
-    def method(self) -> str:
-        return self._message.method
+    # The body, as the connection brings it.
 
-    @property
-    def keep_alive(self) -> bool:
-        return not self.last
+    def feed(self, piece: bytes) -> None:
+        self.received += len(piece)
+        if self._dropped or self._error:
+            return
+        self._pieces.append(piece)
+        self.held += len(piece)
+        self._wake()
 
-    def _cancel(self, exc: BaseException) -> None:  # noqa: ARG002
-        self.cut()
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
 
-    def cut(self, reason: str = "the client closed the connection within the body") -> None:
-        """Makes the body end in an error, unless all of it has arrived."""
-        fail(self._payload, reason)
+    def cut(self, reason: str = _CLIENT_CLOSED) -> None:
+        """Makes the body end in an error, unless all of it has arrived or it has failed before."""
+        if not self.ended and not self._error:
+            self._error = reason
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # The request.
 
     def refusal(self) -> Refusal | None:
-        message = self._message
-        if self._connection.measure_heads:
-            size = len(message.path) + sum(len(name) + len(value) for name, value in message.raw_headers)
-            if size > self._connection.limits.head:
-                return TOO_LONG
-        return refusal(message.method, message.path, message.version, message.headers)
+        return refusal(self.method, self._target, self._version, self._headers)
 
     def request(self) -> Request:
-        message, payload = self._message, self._payload
-        path, query, headers = origin_form(message.path, message.headers)
+        path, query, headers = origin_form(self._target, self._headers)
         # Also where there is no body to wait for: AWS sends the 100 then, too, and the aws CLI takes whatever comes in
         # its place for the head of its next answer on the same connection.
-        self._expects = expects_continue(message.version, headers) and not payload.total_bytes
-        body: Body = payload.read_nowait() if payload.is_eof() and not self._expects else _ReceivedBody(self)
-        return Request(message.method, path, query, headers, body, self._connection.peer)
+        self._expects = expects_continue(self._version, headers) and not self.received
+        body: Body = self._whole() if self.ended and not self._expects else _ReceivedBody(self)
+        return Request(self.method, path, query, headers, body, self._connection.peer)
+
+    def _whole(self) -> bytes:
+        pieces, self.held = self._pieces, 0
+        if not pieces:
+            return b""
+        whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return whole
 
     async def read(self) -> bytes:
         """The next bytes of the body, ``b""`` at its end."""
         connection = self._connection
-        payload = self._payload
         self.reading = True
         connection.waits()
         try:
             if self._expects:
                 self._expects = False
                 connection.send(_CONTINUE)
-            while not payload.at_eof():
-                piece, _ = await payload.readchunk()
-                if piece:
-                    return piece
-        except (RuntimeError, ConnectionError) as error:
-            raise BodyCutShort("the client closed the connection within the body") from error
+            while not self._pieces and not self.ended and not self._error:
+                await self._wait()
+        except ConnectionError as error:
+            raise BodyCutShort(_CLIENT_CLOSED) from error
         finally:
             self.reading = False
             connection.goes_on()
-        return b""
+        if self._error:
+            raise BodyCutShort(self._error)
+        if not self._pieces:
+            return b""
+        piece = self._pieces.popleft()
+        self.held -= len(piece)
+        connection.body_taken()
+        return piece
+
+    # The answer.
 
     async def answer(self, response: Response) -> bool:
         """Sends the answer; returns whether the connection is still good for anything."""
@@ -172,20 +183,32 @@ class Exchange:
         writer = AnswerWriter(
             connection,
             self.method,
-            keep_alive=self.keep_alive,
-            http10=self._message.version == (1, 0),
+            keep_alive=not self.last,
+            http10=self._version == (1, 0),
             failure=connection.failure,
         )
-        return await writer.send(response) and self._payload.exception() is None
+        return await writer.send(response) and not self._error
 
     def _leaves_too_much(self) -> bool:
         """Whether more of the body is unread than is worth reading, or nobody knows how much is still to come: the
         length is unknown, or the client waits for a 100 (Continue) that it does not get."""
-        payload = self._payload
-        if payload.is_eof():
+        if self.ended:
             return self._expects
-        length = self._message.headers.get("Content-Length")
-        return self._expects or length is None or int(length) - payload.total_bytes > self._connection.limits.discard
+        length = self._headers.get("Content-Length")
+        return self._expects or length is None or int(length) - self.received > self._connection.limits.discard
+
+    async def drop_rest(self) -> None:
+        """Reads what is left of the body and drops it, until its end or ``linger_seconds`` have passed."""
+        self._dropped = True
+        self._pieces.clear()
+        self.held = 0
+        self._connection.body_taken()
+        try:
+            async with asyncio.timeout(self._connection.limits.linger_seconds):
+                while not self.ended and not self._error:
+                    await self._wait()
+        except TimeoutError:
+            self.last = True
 
 
 class _ReceivedBody:
@@ -210,9 +233,3 @@ class _ReceivedBody:
     async def aclose(self) -> None:
         """Gives up the rest, which the server then drops."""
         self._exchange = None
-
-
-def fail(payload: Payload, reason: str = "the framing of the body is broken") -> None:
-    """Makes a body end in an error, unless all of it has arrived or it has failed before."""
-    if not payload.is_eof() and payload.exception() is None:
-        payload.set_exception(BodyCutShort(reason))

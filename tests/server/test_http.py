@@ -267,8 +267,16 @@ BAD = {
         400,
     ),
     "two codings": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    "a coding and another protocol": (
+        b"PUT / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        501,
+    ),
+    "an endless name": (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a" * 20_000, 431),
+    "an endless target": (b"GET /" + b"a" * 20_000, 431),
+    "too many fields": (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A:b\r\n" * 1024 + b"\r\n", 431),
     "an unknown coding": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
-    "an empty coding": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\nContent-Length: 1\r\n\r\nx", 501),
+    "an empty coding": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\nContent-Length: 1\r\n\r\nx", 400),
     "another expectation": (b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\nx", 417),
     "a long target": (b"GET /" + b"a" * 4096 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 431),
     "a long field": (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"a" * 4097 + b"\r\n\r\n", 431),
@@ -626,6 +634,55 @@ async def test_who_keeps_a_connection(request_line: bytes, field: bytes, connect
         _, fields, _ = await c.answer()
         assert fields.get("Connection") == connection
         assert await c.is_open() is stays
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_body_beside_a_wish_for_another_protocol(at_once: bool) -> None:
+    """As ``curl --http2`` sends it."""
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"
+    async with serving(size) as port, client(port) as c:
+        for piece in [head + b"12345"] if at_once else [head, b"123", b"45"]:
+            c.send(piece)
+            await asyncio.sleep(0.01)
+        assert (await c.answer())[2] == b"5"
+        assert await c.rest() == b""
+
+
+async def test_the_next_head_may_begin_together_with_a_body() -> None:
+    async with serving(echo) as port, client(port) as c:
+        for whole in (b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"):
+            c.send(b"PUT / HTTP/1.1\r\n" + HOST + whole + b"GET /next HT")
+            assert (await c.answer())[2].endswith(b"\nabc")
+            c.send(b"TP/1.1\r\n" + HOST)
+            await asyncio.sleep(0.01)
+            c.send(b"\r\n")
+            assert (await c.answer())[2].startswith(b"GET /next ? \n")
+
+
+async def test_a_client_that_sends_without_reading_is_not_read_from_for_ever() -> None:
+    go = asyncio.Event()
+    calls = 0
+
+    async def handler(request: Request) -> Response:
+        nonlocal calls
+        calls += 1
+        await go.wait()
+        return Response(200, CIMultiDict(), b"x")
+
+    one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    async with serving(handler, Limits()) as port, client(port) as c:
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                while sent < 1_000_000:
+                    c.send(one * 1000)
+                    sent += 1000
+                    await c.writer.drain()
+        assert sent < 1_000_000, "the server took requests that it does not answer"
+        assert calls == 1
+        go.set()
+        for _ in range(2000):
+            assert (await c.answer())[2] == b"x"
 
 
 async def test_answers_without_a_body() -> None:
