@@ -47,4 +47,4 @@ def open_(data_key: bytes, salt: bytes, binding: bytes, footer: Buffer) -> Diges
 
 
 def _cipher(data_key: bytes, salt: bytes, binding: bytes) -> AESGCM:
-    return AESGCM(derive(data_key, salt, FOOT_LABEL + binding, 32))
+    return AESGCM(derive(data_key, salt, FOOT_LABEL + binding))

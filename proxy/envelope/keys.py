@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from proxy import xaes
 from proxy.envelope.errors import EnvelopeError
@@ -32,14 +32,42 @@ CUST_LABEL: Final = b"sse-proxy/1 cust"
 
 _FORMAT: Final = bytes((VERSION, ALGORITHM))
 _HASH: Final = SHA256()
+_HEAD_INFO: Final = HEAD_LABEL + _FORMAT
 _CANONICAL_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def derive(data_key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
-    """HKDF-SHA256 (RFC 5869). Raises ValueError unless the data key has 32 bytes."""
-    if len(data_key) != DATA_KEY_SIZE:
-        raise ValueError("a data key has 32 bytes")
-    return HKDF(_HASH, size, salt, info).derive(data_key)
+class Expander:
+    """HKDF-SHA256 (RFC 5869) of one data key and salt, for all the keys that follow from them: its first step is taken
+    once, and the HMAC of the second takes in its key once. ``cryptography``'s HKDF takes both for each key."""
+
+    __slots__ = ("_mac",)
+
+    def __init__(self, data_key: bytes, salt: bytes) -> None:
+        """Raises ValueError unless the data key has 32 bytes."""
+        if len(data_key) != DATA_KEY_SIZE:
+            raise ValueError("a data key has 32 bytes")
+        extract = HMAC(salt, _HASH)
+        extract.update(data_key)
+        self._mac = HMAC(extract.finalize(), _HASH)
+
+    def derive(self, info: bytes) -> bytes:
+        """A key of 32 bytes."""
+        return self._block(info + b"\x01")
+
+    def head_keys(self) -> tuple[bytes, bytes]:
+        """The commitment to the data key and the key of the record, 32 bytes each."""
+        commitment = self._block(_HEAD_INFO + b"\x01")
+        return commitment, self._block(commitment + _HEAD_INFO + b"\x02")
+
+    def _block(self, data: bytes) -> bytes:
+        mac = self._mac.copy()
+        mac.update(data)
+        return mac.finalize()
+
+
+def derive(data_key: bytes, salt: bytes, info: bytes) -> bytes:
+    """The 32 bytes of HKDF-SHA256. Raises ValueError unless the data key has 32 bytes."""
+    return Expander(data_key, salt).derive(info)
 
 
 def binding(object_id: bytes, number: int, attempt: bytes, size: int) -> bytes:
@@ -47,15 +75,9 @@ def binding(object_id: bytes, number: int, attempt: bytes, size: int) -> bytes:
     return b"".join((_FORMAT, object_id, number.to_bytes(4, "big"), attempt, size.to_bytes(8, "big")))
 
 
-def head_keys(data_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """The commitment to the data key and the key of the record, 32 bytes each."""
-    output = derive(data_key, salt, HEAD_LABEL + _FORMAT, 64)
-    return output[:32], output[32:]
-
-
 def table_key(data_key: bytes, salt: bytes) -> bytes:
     """The key of the MAC over an object's table of parts; ``salt`` is the header's."""
-    return derive(data_key, salt, PART_LABEL + _FORMAT, 32)
+    return derive(data_key, salt, PART_LABEL + _FORMAT)
 
 
 def canonical_context(context: Mapping[str, str]) -> bytes:
@@ -78,7 +100,7 @@ def customer_wrapping_key(customer_key: bytes, salt: bytes) -> bytes:
     """
     if len(customer_key) != DATA_KEY_SIZE:
         raise EnvelopeError("the customer's key has not its size")
-    return derive(customer_key, salt, CUST_LABEL + _FORMAT, 32)
+    return derive(customer_key, salt, CUST_LABEL + _FORMAT)
 
 
 def wrap(

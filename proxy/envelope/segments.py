@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proxy.envelope.errors import EnvelopeError
-from proxy.envelope.keys import BODY_LABEL, PREFIX_SIZE, SALT_SIZE, derive
+from proxy.envelope.keys import BODY_LABEL, PREFIX_SIZE, SALT_SIZE, Expander
 from proxy.envelope.ranges import (
     FIRST_PLAINTEXT,
     FOOTER_SIZE,
@@ -41,8 +41,9 @@ def _new_buffer(size: int) -> memoryview:
 class Stream:
     """One Tink AES-GCM-HKDF streaming ciphertext: its key, nonces and header."""
 
-    def __init__(self, data_key: bytes, salt: bytes, prefix: bytes, associated_data: bytes, size: int) -> None:
-        """``size`` is the plaintext's. Raises ValueError unless key, salt and prefix have 32, 32 and 7 bytes."""
+    def __init__(self, expander: Expander, salt: bytes, prefix: bytes, associated_data: bytes, size: int) -> None:
+        """``expander`` is of the data key and the salt; ``size`` is the plaintext's. Raises ValueError unless salt and
+        prefix have 32 and 7 bytes."""
         if len(salt) != SALT_SIZE or len(prefix) != PREFIX_SIZE:
             raise ValueError("a salt has 32 bytes and a nonce prefix 7")
         self.salt = salt
@@ -50,7 +51,7 @@ class Stream:
         self.header = bytes((STREAM_HEADER_SIZE,)) + salt + prefix
         self.last = segment_count(size) - 1
         """The index of the last segment."""
-        self.cipher = AESGCM(derive(data_key, salt, associated_data, 32))
+        self.cipher = AESGCM(expander.derive(associated_data))
         self.nonces = int.from_bytes(prefix, "big") << 40
         """The nonce of segment i, if it is not the last, is this plus i * 256 as twelve bytes."""
 
@@ -67,9 +68,10 @@ def prefix_of(salt: bytes) -> bytes:
     return salt[-PREFIX_SIZE:]
 
 
-def new_stream(data_key: bytes, salt: bytes, binding: bytes, size: int) -> Stream:
-    """The stream of a single PUT or a part; ``binding`` is ``keys.binding``'s."""
-    return Stream(data_key, salt, prefix_of(salt), BODY_LABEL + binding, size)
+def new_stream(expander: Expander, salt: bytes, binding: bytes, size: int) -> Stream:
+    """The stream of a single PUT or a part; ``expander`` is of the data key and ``salt``, ``binding`` is
+    ``keys.binding``'s."""
+    return Stream(expander, salt, prefix_of(salt), BODY_LABEL + binding, size)
 
 
 class _Held:

@@ -10,6 +10,7 @@ from proxy.envelope import record as records
 from proxy.envelope.digests import NO_DIGESTS, Digests
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode, kind_of
+from proxy.envelope.keys import Expander
 from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
 from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_size
 from proxy.envelope.record import Record
@@ -57,6 +58,8 @@ class Unlocked:
     """Of a multipart upload."""
     checksum_type: str | None
     """Of a multipart upload: ``COMPOSITE`` or ``FULL_OBJECT``."""
+    expander: Expander = field(repr=False, compare=False)
+    """Of the data key and the header's salt."""
 
 
 def seal_single(
@@ -78,10 +81,11 @@ def seal_single(
     """
     stored_size(plaintext_size)
     salt = random(keys.SALT_SIZE)
-    header = _new_header(data_key, wrapping, Layout.SINGLE, Record(plaintext_size, digests), salt, random)
+    expander = Expander(data_key, salt)
+    header = _new_header(data_key, expander, wrapping, Layout.SINGLE, Record(plaintext_size, digests), salt, random)
     bound = keys.binding(header.object_id, 0, keys.NO_ATTEMPT, plaintext_size)
     seal_footer = _footer_sealer(data_key, salt, bound, footer) if plaintext_size > FOOTER_THRESHOLD else None
-    return header, Sealer(new_stream(data_key, salt, bound, plaintext_size), footer=seal_footer)
+    return header, Sealer(new_stream(expander, salt, bound, plaintext_size), footer=seal_footer)
 
 
 def new_multipart(
@@ -98,7 +102,8 @@ def new_multipart(
         ValueError: an argument has not its form.
     """
     record = Record(checksum_algorithm=checksum_algorithm, checksum_type=checksum_type)
-    return _new_header(data_key, wrapping, Layout.MULTIPART, record, random(keys.SALT_SIZE), random)
+    salt = random(keys.SALT_SIZE)
+    return _new_header(data_key, Expander(data_key, salt), wrapping, Layout.MULTIPART, record, salt, random)
 
 
 def unwrap_with_bucket_key(header: Header, bucket_key: bytes, object_arn: str) -> bytes:
@@ -145,7 +150,7 @@ def unlock(header: Header, data_key: bytes) -> Unlocked:
     Raises:
         EnvelopeError: the key is not this object's, or the header was tampered with.
     """
-    content = _open_record(header, data_key)[1]
+    expander, _, content = _open_record(header, data_key)
     record = records.decode(content, header.layout)
     return Unlocked(
         header,
@@ -154,6 +159,7 @@ def unlock(header: Header, data_key: bytes) -> Unlocked:
         record.digests,
         record.checksum_algorithm,
         record.checksum_type,
+        expander,
     )
 
 
@@ -163,7 +169,7 @@ def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Rando
     Raises:
         EnvelopeError: as ``unlock``.
     """
-    record_key, content = _open_record(header, data_key)
+    _, record_key, content = _open_record(header, data_key)
     return _seal_header(data_key, wrapping, header.layout, header.salt, header.commitment, record_key, content, random)
 
 
@@ -188,7 +194,7 @@ def seal_part(
     salt = random(keys.SALT_SIZE)
     bound = _part_binding(unlocked, number, plaintext_size, salt)
     return Sealer(
-        new_stream(unlocked.data_key, salt, bound, plaintext_size),
+        new_stream(Expander(unlocked.data_key, salt), salt, bound, plaintext_size),
         make_frame(number, plaintext_size, salt),
         _footer_sealer(unlocked.data_key, salt, bound, footer),
     )
@@ -199,7 +205,7 @@ def open_single(unlocked: Unlocked) -> Opener:
     size = _single_size(unlocked)
     salt = unlocked.header.salt
     bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
-    stream = new_stream(unlocked.data_key, salt, bound, size)
+    stream = new_stream(unlocked.expander, salt, bound, size)
     check = _footer_checker(unlocked.data_key, salt, bound) if size > FOOTER_THRESHOLD else None
     return Opener((Expect(stream.header), Segments(stream, 0, stream.last, check)), 0, size)
 
@@ -211,7 +217,7 @@ def open_range(unlocked: Unlocked, window: Window) -> Opener:
     """
     size = _single_size(unlocked)
     bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
-    stream = new_stream(unlocked.data_key, unlocked.header.salt, bound, size)
+    stream = new_stream(unlocked.expander, unlocked.header.salt, bound, size)
     sections: list[Section] = [Skip(window.lead)]
     if not window.first_segment:
         sections.append(Expect(stream.header))
@@ -254,9 +260,15 @@ def open_part_footer(unlocked: Unlocked, number: int, size: int, salt: bytes, da
 
 
 def _new_header(
-    data_key: bytes, wrapping: Wrapping, layout: Layout, record: Record, salt: bytes, random: Random
+    data_key: bytes,
+    expander: Expander,
+    wrapping: Wrapping,
+    layout: Layout,
+    record: Record,
+    salt: bytes,
+    random: Random,
 ) -> Header:
-    commitment, record_key = keys.head_keys(data_key, salt)
+    commitment, record_key = expander.head_keys()
     return _seal_header(data_key, wrapping, layout, salt, commitment, record_key, records.encode(record), random)
 
 
@@ -310,11 +322,12 @@ def _wrap(
     return wrapping.wrapped_key, None, wrapped
 
 
-def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
-    """The record's key and its content, after the commitment was found right."""
+def _open_record(header: Header, data_key: bytes) -> tuple[Expander, bytes, bytes]:
+    """The keys that follow from the data key, the record's and its content, after the commitment was found right."""
     if len(data_key) != keys.DATA_KEY_SIZE:
         raise EnvelopeError("the data key has not its size")
-    commitment, record_key = keys.head_keys(data_key, header.salt)
+    expander = Expander(data_key, header.salt)
+    commitment, record_key = expander.head_keys()
     if not hmac.compare_digest(commitment, header.commitment):
         raise EnvelopeError("the data key is not this object's")
     kind = kind_of(
@@ -324,7 +337,7 @@ def _open_record(header: Header, data_key: bytes) -> tuple[bytes, bytes]:
         rewrapped=header.rewrapped_key is not None,
     )
     bound = records.binding(kind, header.salt, header.key_arn, keys.canonical_context(header.context))
-    return record_key, records.open_(record_key, header.record, bound)
+    return expander, record_key, records.open_(record_key, header.record, bound)
 
 
 def _single_size(unlocked: Unlocked) -> int:
@@ -351,7 +364,7 @@ def _part_sections(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> It
     for index in range(plan.first_part, plan.last_part + 1):
         part = table.parts[index]
         bound = _part_binding(unlocked, part.number, part.size, part.salt)
-        stream = new_stream(unlocked.data_key, part.salt, bound, part.size)
+        stream = new_stream(Expander(unlocked.data_key, part.salt), part.salt, bound, part.size)
         first = plan.first_segment if index == plan.first_part else 0
         if not first:
             yield Expect(make_frame(part.number, part.size, part.salt) + stream.header)

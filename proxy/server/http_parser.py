@@ -136,8 +136,10 @@ class RequestParser:
         size = len(name) + len(value)
         self._size += size
         limits = self._limits
-        if size > limits.line or self._size > limits.head or len(self._headers) >= limits.fields:
+        if size > limits.line or self._size > limits.head:
             raise Refused(TOO_LONG)
+        if len(self._headers) >= limits.fields:
+            raise Refused(NOT_HTTP)
         self._headers.add(field_name(name), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:

@@ -9,6 +9,7 @@ from tink import cleartext_keyset_handle, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from proxy.envelope import keys, parts, ranges, v1
+from proxy.envelope.keys import Expander
 from proxy.envelope.segments import Expect, Opener, Segments, Stream
 
 SIZES = [0, 1, 65_479, 65_480, 65_481, 131_000, 131_001, 1_048_577]
@@ -88,6 +89,6 @@ def test_we_open_tinks(size: int, tink_primitive: Any, data_key: bytes, run: Any
     with tink_primitive.new_encrypting_stream(sink, b"associated data") as writer:
         writer.write(data)
     sealed = sink.kept
-    stream = Stream(data_key, sealed[1:33], sealed[33:40], b"associated data", size)
+    stream = Stream(Expander(data_key, sealed[1:33]), sealed[1:33], sealed[33:40], b"associated data", size)
     opener = Opener([Expect(stream.header), Segments(stream, 0, stream.last)], 0, size)
     assert run(opener, sealed, range(0, len(sealed), 50_000)) == data

@@ -12,7 +12,7 @@ from proxy.envelope import parts, ranges, v1
 from proxy.envelope.digests import Digests
 from proxy.envelope.errors import EnvelopeError, UnknownVersion
 from proxy.envelope.header import Mode
-from proxy.envelope.keys import head_keys
+from proxy.envelope.keys import Expander
 from proxy.envelope.parts import Part, PartsTable
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "envelope_v1.json").read_text("utf-8"))
@@ -85,7 +85,7 @@ def test_single_puts_are_made_again(case: Json, run: Any) -> None:
     assert sha256(plaintext).hexdigest() == case["plaintext_sha256"]
     assert headers.encode(header) == case["metadata"]
     assert header.object_id.hex() == case["object_id"]
-    assert [key.hex() for key in head_keys(bytes.fromhex(case["data_key"]), header.salt)] == [
+    assert [key.hex() for key in Expander(bytes.fromhex(case["data_key"]), header.salt).head_keys()] == [
         case["commitment"],
         case["record_key"],
     ]

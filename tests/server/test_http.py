@@ -274,7 +274,7 @@ BAD = {
     ),
     "an endless name": (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a" * 20_000, 431),
     "an endless target": (b"GET /" + b"a" * 20_000, 431),
-    "too many fields": (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A:b\r\n" * 1024 + b"\r\n", 431),
+    "too many fields": (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A:b\r\n" * 1024 + b"\r\n", 400),
     "an unknown coding": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
     "an empty coding": (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\nContent-Length: 1\r\n\r\nx", 400),
     "another expectation": (b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\nx", 417),

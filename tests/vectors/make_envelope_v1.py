@@ -14,7 +14,7 @@ from proxy.envelope import header as headers
 from proxy.envelope import parts, ranges, v1
 from proxy.envelope.digests import NO_DIGESTS, Digests
 from proxy.envelope.header import ARN_NAME, CONTEXT_NAME, KEY_NAME, Mode
-from proxy.envelope.keys import head_keys
+from proxy.envelope.keys import Expander
 from proxy.envelope.parts import Part, PartsTable
 
 Json = dict[str, Any]
@@ -84,7 +84,7 @@ def single(
         data_key, wrapping, plaintext_size=size, digests=digests, footer=lambda: footer, random=random
     )
     body = seal(sealer, fixed(name, size))
-    commitment, record_key = head_keys(data_key, header.salt)
+    commitment, record_key = Expander(data_key, header.salt).head_keys()
     case = {
         "name": name,
         "plaintext_size": size,
