@@ -45,12 +45,20 @@ async def test_a_quick_answer_is_as_it_is() -> None:
 
 
 async def test_a_late_answer_has_begun() -> None:
-    answer = await kept_alive(CALL, after(0.12, RESULT), 0.02)
+    known = asyncio.Event()
+
+    async def work() -> Response:
+        await known.wait()
+        return Response(200, body=RESULT)
+
+    answer = await kept_alive(CALL, work(), 0.01)
     assert (answer.status, answer.headers["Content-Length"]) == (200, str(LENGTH))
-    pieces = await read(answer)
+    assert not isinstance(answer.body, bytes)
+    pieces = [bytes(await anext(answer.body)) for _ in range(4)]
     assert pieces[0].startswith(b"<?xml")
-    assert pieces.count(b" ") >= 2
-    whole = b"".join(pieces)
+    assert pieces[1:] == [b" "] * 3
+    known.set()
+    whole = b"".join([*pieces, *await read(answer)])
     assert len(whole) == LENGTH
     assert as_botocore_has_it(whole)["CopyObjectResult"]["ETag"] == '"e"'
 
@@ -59,7 +67,7 @@ async def test_a_late_answer_has_begun() -> None:
     ("failure", "code"), [(slow_down(), "SlowDown"), (UpstreamError("at 10.0.0.1"), "ServiceUnavailable")]
 )
 async def test_a_late_error_stands_in_the_document(failure: Exception, code: str) -> None:
-    answer = await kept_alive(CALL, after(0.05, failure), 0.01)
+    answer = await kept_alive(CALL, after(0.3, failure), 0.01)
     whole = b"".join(await read(answer))
     assert len(whole) == LENGTH
     error = xml_codec.parse(whole, "Error")
