@@ -15,7 +15,7 @@ from proxy.stream import BodyCutShort
 logger = logging.getLogger(__name__)
 
 FAILURES = (KmsError, EnvelopeError, StateUnavailable, UpstreamError, BodyCutShort)
-"""All that an operation may raise beside AwsError."""
+"""All that an operation may raise beside what is an error of S3 already."""
 
 
 def as_error(failure: Exception, target: Target, request_id: str) -> AwsError:
@@ -24,8 +24,6 @@ def as_error(failure: Exception, target: Target, request_id: str) -> AwsError:
     ``failure`` is one of ``FAILURES``, or is raised again.
     """
     match failure:
-        case AwsError():
-            return failure
         case KmsError():
             return as_s3_error(failure, target.key)
         case EnvelopeError():

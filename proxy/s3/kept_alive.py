@@ -83,10 +83,10 @@ class _Late:
         try:
             body = self._task.result().body
             return body if isinstance(body, bytes) else self._error(internal_error())
-        except AwsError as error:
-            return self._error(error)
         except FAILURES as failure:
             return self._error(as_error(failure, self._call.target, self._call.request_id))
+        except AwsError as error:
+            return self._error(error)
 
     def _error(self, error: AwsError) -> bytes:
         members = {"Code": error.code, "Message": error.message, **error.detail, "RequestId": self._call.request_id}

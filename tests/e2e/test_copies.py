@@ -49,7 +49,7 @@ def test_between_all_settings(endpoint: Endpoint) -> None:
     source = shared_bucket(endpoint)
     ways = settings_of(endpoint)
     for number, (name, sse) in enumerate(ways.items()):
-        data = body((0, 70_000, MIB, MIB + 1)[number], number)
+        data = body((0, 70_000, MIB, MIB + 1, 2 * MIB)[number], number)
         key = new_key(KEYS[number])
         metadata = {"Metadata": {"who": "me"}, "ContentType": "text/x", "Tagging": "t=1&u=a%20b"}
         client.put_object(Bucket=source, Key=key, Body=data, **metadata, **sse)
@@ -316,12 +316,14 @@ def test_a_source_and_a_target_that_are_written_meanwhile(endpoint: Endpoint) ->
         number = 0
         while not done.is_set():
             number += 1
-            client.put_object(Bucket=bucket, Key=target, Body=bodies[number % 3], **ways[number % 4])
+            client.put_object(Bucket=bucket, Key=target, Body=bodies[number % 3], **ways[number % len(ways)])
 
     def copies(number: int) -> None:
         for step in range(6):
             to = f"{key}-{number}" if step % 2 else f"{key}-shared"
-            client.copy_object(Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key}, **ways[step % 4])
+            client.copy_object(
+                Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key}, **ways[step % len(ways)]
+            )
             assert client.get_object(Bucket=bucket, Key=to)["Body"].read() in bodies
 
     with ThreadPoolExecutor(6) as pool:

@@ -10,6 +10,7 @@ from botocore.parsers import create_parser
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
+from proxy.kms.errors import KmsError
 from proxy.s3.errors import slow_down
 from proxy.s3.gateway import Target
 from proxy.s3.kept_alive import LENGTH, kept_alive
@@ -64,7 +65,12 @@ async def test_a_late_answer_has_begun() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "code"), [(slow_down(), "SlowDown"), (UpstreamError("at 10.0.0.1"), "ServiceUnavailable")]
+    ("failure", "code"),
+    [
+        (slow_down(), "SlowDown"),
+        (UpstreamError("at 10.0.0.1"), "ServiceUnavailable"),
+        (KmsError("DisabledException", "It is disabled."), "KMS.DisabledException"),
+    ],
 )
 async def test_a_late_error_stands_in_the_document(failure: Exception, code: str) -> None:
     answer = await kept_alive(CALL, after(0.3, failure), 0.01)
