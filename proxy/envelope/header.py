@@ -31,6 +31,7 @@ _RECORD_SMALLEST: Final = RECORD_NONCE_SIZE + 16
 _MULTIPART_FLAG: Final = 4
 _BUCKET_KEY_FLAG: Final = 8
 _REWRAPPED_FLAG: Final = 32
+_LAYERS_FLAG: Final = 64
 _FULL_PREFIX: Final = METADATA_PREFIX + RESERVED_PREFIX
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -53,11 +54,17 @@ class Layout(Enum):
 
 
 _MODE_CODES: Final = {Mode.S3: 1, Mode.KMS: 2, Mode.KMS_DSSE: 3, Mode.CUSTOMER: 16}
+_WRAP_FLAGS: Final = {
+    Mode.S3: (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG),
+    Mode.KMS: (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG),
+    Mode.KMS_DSSE: (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG, _LAYERS_FLAG),
+    Mode.CUSTOMER: (0,),
+}
 _KINDS: Final = {
     code | flag | wrap_flag: (mode, layout, wrap_flag)
     for mode, code in _MODE_CODES.items()
     for layout, flag in ((Layout.SINGLE, 0), (Layout.MULTIPART, _MULTIPART_FLAG))
-    for wrap_flag in ((0,) if mode is Mode.CUSTOMER else (0, _BUCKET_KEY_FLAG, _REWRAPPED_FLAG))
+    for wrap_flag in _WRAP_FLAGS[mode]
 }
 
 
@@ -84,19 +91,29 @@ class Header:
     """The client's encryption context, without what S3 adds."""
     rewrapped_key: bytes | None = None
     """The data key, wrapped anew without an S3 Bucket Key: under a wrapping key that serves this object alone."""
+    outer_wrapped_key: bytes | None = None
+    """With two layers: the ciphertext blob of the outer layer's key; ``wrapped_key`` is then that of the inner key."""
 
     @property
     def object_id(self) -> bytes:
         """Sixteen random bytes: the salt's first."""
         return self.salt[:ID_SIZE]
 
+    @property
+    def layers(self) -> int:
+        """How often the object is encrypted, under independent keys: 1 or 2."""
+        return 1 if self.outer_wrapped_key is None else 2
 
-def kind_of(mode: Mode, layout: Layout, *, bucket_key: bool, rewrapped: bool = False) -> int:
+
+def kind_of(mode: Mode, layout: Layout, *, bucket_key: bool, rewrapped: bool = False, two_layers: bool = False) -> int:
     """Mode, layout and what wraps the data key, as the byte that the format has for them."""
     multipart = _MULTIPART_FLAG if layout is Layout.MULTIPART else 0
-    return (
-        _MODE_CODES[mode] | multipart | (_BUCKET_KEY_FLAG if bucket_key else 0) | (_REWRAPPED_FLAG if rewrapped else 0)
+    wrap_flag = (
+        (_BUCKET_KEY_FLAG if bucket_key else 0)
+        | (_REWRAPPED_FLAG if rewrapped else 0)
+        | (_LAYERS_FLAG if two_layers else 0)
     )
+    return _MODE_CODES[mode] | multipart | wrap_flag
 
 
 def is_reserved(name: str) -> bool:
@@ -123,7 +140,16 @@ def encode(header: Header) -> dict[str, str]:
     wrapped = rewrapped if bucket_wrapped is None else bucket_wrapped
     if wrapped is not None and len(wrapped) != WRAPPED_SIZE:
         raise ValueError("a data key under a bucket key or a wrapping key has 72 bytes")
-    kind = kind_of(header.mode, header.layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
+    outer = header.outer_wrapped_key
+    kind = kind_of(
+        header.mode,
+        header.layout,
+        bucket_key=bucket_wrapped is not None,
+        rewrapped=rewrapped is not None,
+        two_layers=outer is not None,
+    )
+    if kind not in _KINDS or outer == b"":
+        raise ValueError("two layers go with aws:kms:dsse and with no other way to wrap a key")
     value = b"".join(
         (
             bytes((VERSION, kind)),
@@ -132,6 +158,7 @@ def encode(header: Header) -> dict[str, str]:
             encode_varint(len(header.wrapped_key)),
             header.wrapped_key,
             wrapped or b"",
+            b"" if outer is None else encode_varint(len(outer)) + outer,
             header.record,
         )
     )
@@ -185,8 +212,14 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
     mode, layout, wrap_flag = kind
     size, position = decode_varint(value, _FIXED_SIZE)
     wrapped_end = position + size
-    record_start = wrapped_end + (WRAPPED_SIZE if wrap_flag else 0)
-    if not size or len(value) < record_start + _RECORD_SMALLEST:
+    outer = None
+    if wrap_flag == _LAYERS_FLAG:
+        outer_size, outer_start = decode_varint(value, wrapped_end)
+        record_start = outer_start + outer_size
+        outer = value[outer_start:record_start]
+    else:
+        record_start = wrapped_end + (WRAPPED_SIZE if wrap_flag else 0)
+    if not size or outer == b"" or len(value) < record_start + _RECORD_SMALLEST:
         raise EnvelopeError("the header is cut short")
     return Header(
         mode=mode,
@@ -199,6 +232,7 @@ def _parse(value: bytes, arn: str, context: Mapping[str, str]) -> Header:
         record=value[record_start:],
         context=context,
         rewrapped_key=value[wrapped_end:record_start] if wrap_flag == _REWRAPPED_FLAG else None,
+        outer_wrapped_key=outer,
     )
 
 

@@ -28,6 +28,8 @@ FOOT_LABEL: Final = b"sse-proxy/1 foot"
 PART_LABEL: Final = b"sse-proxy/1 part"
 WRAP_LABEL: Final = b"sse-proxy/1 wrap"
 CUST_LABEL: Final = b"sse-proxy/1 cust"
+OVER_LABEL: Final = b"sse-proxy/1 over"
+SALT_LABEL: Final = b"sse-proxy/1 salt"
 # All labels have one length and no two are equal, so none is the beginning of another.
 
 _FORMAT: Final = bytes((VERSION, ALGORITHM))
@@ -43,9 +45,10 @@ class Expander:
     __slots__ = ("_mac",)
 
     def __init__(self, data_key: bytes, salt: bytes) -> None:
-        """Raises ValueError unless the data key has 32 bytes."""
-        if len(data_key) != DATA_KEY_SIZE:
-            raise ValueError("a data key has 32 bytes")
+        """``data_key`` is of one layer (32 bytes) or, for what covers both, the keys of two (64). Raises ValueError for
+        any other size."""
+        if len(data_key) not in (DATA_KEY_SIZE, 2 * DATA_KEY_SIZE):
+            raise ValueError("a data key has 32 bytes, or with two layers 64")
         extract = HMAC(salt, _HASH)
         extract.update(data_key)
         self._mac = HMAC(extract.finalize(), _HASH)
@@ -66,7 +69,7 @@ class Expander:
 
 
 def derive(data_key: bytes, salt: bytes, info: bytes) -> bytes:
-    """The 32 bytes of HKDF-SHA256. Raises ValueError unless the data key has 32 bytes."""
+    """The 32 bytes of HKDF-SHA256. Raises ValueError as ``Expander``."""
     return Expander(data_key, salt).derive(info)
 
 
@@ -78,6 +81,11 @@ def binding(object_id: bytes, number: int, attempt: bytes, size: int) -> bytes:
 def table_key(data_key: bytes, salt: bytes) -> bytes:
     """The key of the MAC over an object's table of parts; ``salt`` is the header's."""
     return derive(data_key, salt, PART_LABEL + _FORMAT)
+
+
+def inner_salt(inner_key: bytes, salt: bytes) -> bytes:
+    """With two layers: the salt of the inner stream and its footer, where ``salt`` is that of the outer one."""
+    return derive(inner_key, salt, SALT_LABEL + _FORMAT)
 
 
 def canonical_context(context: Mapping[str, str]) -> bytes:

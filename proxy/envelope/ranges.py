@@ -5,7 +5,7 @@ Positions count bytes from 0; ranges are inclusive at both ends, as in HTTP.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -57,6 +57,8 @@ class Window:
     """Plaintext bytes wanted."""
     trail: int
     """Bytes to drop after the last segment."""
+    inner: "Window | None" = None
+    """With two layers: how what is wanted lies in what this window gives, which is of the outer layer."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class PartsPlan:
     length: int
     whole: bool
     """Whether every stored byte of the last part is read, its footer included."""
+    inner: "PartsPlan | None" = None
+    """With two layers: how what is wanted lies in what this plan gives, which is of the outer layer."""
 
 
 def segment_count(plaintext: int) -> int:
@@ -95,7 +99,7 @@ def stream_size(plaintext: int) -> int:
     return plaintext + STREAM_HEADER_SIZE + TAG_SIZE * segment_count(plaintext)
 
 
-def stored_size(plaintext: int) -> int:
+def stored_size(plaintext: int, layers: int = 1) -> int:
     """The stored size of a single PUT.
 
     Raises:
@@ -103,15 +107,21 @@ def stored_size(plaintext: int) -> int:
     """
     if plaintext < 0:
         raise ValueError("a size is not negative")
-    return stream_size(plaintext) + (FOOTER_SIZE if plaintext > FOOTER_THRESHOLD else 0)
+    size = stream_size(plaintext) + (FOOTER_SIZE if plaintext > FOOTER_THRESHOLD else 0)
+    return size if layers == 1 else stream_size(size)
 
 
-def plaintext_size(stored: int) -> int:
+def plaintext_size(stored: int, layers: int = 1) -> int:
     """The plaintext size of a single PUT from its stored size.
 
     Raises:
         ValueError: no single PUT has this stored size.
     """
+    if layers > 1:
+        inner = _stream_plaintext(stored)
+        if inner < 0 or stream_size(inner) != stored:
+            raise ValueError(f"no single PUT is stored in {stored} bytes")
+        stored = inner
     candidate = stored if stored <= _LARGEST_WITHOUT_FOOTER else stored - FOOTER_SIZE
     plaintext = _stream_plaintext(candidate)
     if plaintext < 0 or stored_size(plaintext) != stored:
@@ -119,7 +129,7 @@ def plaintext_size(stored: int) -> int:
     return plaintext
 
 
-def part_stored_size(plaintext: int) -> int:
+def part_stored_size(plaintext: int, layers: int = 1) -> int:
     """The stored size of a part: frame, stream and footer.
 
     Raises:
@@ -127,7 +137,8 @@ def part_stored_size(plaintext: int) -> int:
     """
     if plaintext < 0:
         raise ValueError("a size is not negative")
-    return FRAME_SIZE + stream_size(plaintext) + FOOTER_SIZE
+    size = stream_size(plaintext) + FOOTER_SIZE
+    return FRAME_SIZE + (size if layers == 1 else stream_size(size))
 
 
 def part_plaintext_size(stored: int) -> int:
@@ -152,15 +163,20 @@ def segment_start(index: int) -> int:
     return max(0, index * SEGMENT_PLAINTEXT - STREAM_HEADER_SIZE)
 
 
-def plan(first: int, last: int | None, *, size: int | None = None) -> ByteRange:
+def plan(first: int, last: int | None, *, size: int | None = None, layers: int = 1) -> ByteRange:
     """What to ask of the store for plaintext ``first`` to ``last`` (None: to the end) of a single PUT.
 
-    ``size`` is the plaintext size where it is known. Where it is not, the answer may hold bytes after the last segment
-    and be shorter than asked for; ``window`` sorts that out.
+    ``size`` is the plaintext size where it is known, as it must be of two layers. Where it is not, the answer may hold
+    bytes after the last segment and be shorter than asked for; ``window`` sorts that out.
 
     Raises:
         ValueError: the range is empty or negative, or starts at or beyond ``size``.
     """
+    if layers > 1:
+        if size is None:
+            raise ValueError("the size of what has two layers must be known")
+        inner = plan(first, last, size=size)
+        return plan(inner.start, inner.end, size=stored_size(size))
     if first < 0 or (last is not None and last < first):
         raise ValueError("the range is empty")
     start = segment_of(first) * SEGMENT_SIZE
@@ -187,7 +203,7 @@ def plan_suffix(length: int) -> ByteRange:
     return ByteRange(suffix=reach + segments * TAG_SIZE + STREAM_HEADER_SIZE + FOOTER_SIZE)
 
 
-def window(first: int, last: int, *, size: int, start: int, end: int) -> Window:
+def window(first: int, last: int, *, size: int, start: int, end: int, layers: int = 1) -> Window:
     """How plaintext ``first`` to ``last`` of a single PUT of ``size`` plaintext bytes is had from the stored bytes
     ``start`` to ``end``, which is what the store's Content-Range said.
 
@@ -196,6 +212,11 @@ def window(first: int, last: int, *, size: int, start: int, end: int) -> Window:
     """
     if not 0 <= first <= last < size:
         raise ValueError("the range does not lie within the object")
+    if layers > 1:
+        asked = plan(first, last, size=size)
+        inner_end = asked.end or 0
+        inner = window(first, last, size=size, start=asked.start, end=inner_end)
+        return replace(window(asked.start, inner_end, size=stored_size(size), start=start, end=end), inner=inner)
     first_segment, last_segment = segment_of(first), segment_of(last)
     lead = first_segment * SEGMENT_SIZE - start
     trail = end + 1 - min((last_segment + 1) * SEGMENT_SIZE, stream_size(size))
@@ -204,13 +225,60 @@ def window(first: int, last: int, *, size: int, start: int, end: int) -> Window:
     return Window(lead, first_segment, last_segment, first - segment_start(first_segment), last - first + 1, trail)
 
 
-def plan_parts(sizes: Sequence[int], first: int, last: int | None) -> PartsPlan:
+def plan_parts(sizes: Sequence[int], first: int, last: int | None, layers: int = 1) -> PartsPlan:
     """What to ask of the store for plaintext ``first`` to ``last`` (None: to the end) of a multipart object whose
     parts, in order, have ``sizes`` plaintext bytes.
 
     Raises:
         ValueError: the range is empty or starts at or beyond the end.
     """
+    if layers == 1:
+        return _plan_parts(sizes, first, last, _PART)
+    inner = _plan_parts(sizes, first, last, _INNER_PART)
+    outer = _plan_parts([_INNER_PART.stored(size) for size in sizes], inner.start, inner.end, _OUTER_PART)
+    return replace(outer, inner=inner)
+
+
+def plan_part(sizes: Sequence[int], index: int, layers: int = 1) -> PartsPlan:
+    """One whole part of a multipart object, its footer included; it may be empty."""
+    if layers == 1:
+        return _plan_whole(sizes, index, index, _PART)
+    outer = _plan_whole([_INNER_PART.stored(size) for size in sizes], index, index, _OUTER_PART)
+    return replace(outer, inner=_plan_whole(sizes, index, index, _INNER_PART))
+
+
+def plan_all_parts(sizes: Sequence[int], layers: int = 1) -> PartsPlan:
+    """The whole of a multipart object, footers included.
+
+    Raises:
+        ValueError: there is no part.
+    """
+    if not sizes:
+        raise ValueError("a multipart object has a part")
+    last = len(sizes) - 1
+    if layers == 1:
+        return _plan_whole(sizes, 0, last, _PART)
+    outer = _plan_whole([_INNER_PART.stored(size) for size in sizes], 0, last, _OUTER_PART)
+    return replace(outer, inner=_plan_whole(sizes, 0, last, _INNER_PART))
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What stands around the stream of a part."""
+
+    frame: int
+    footer: int
+
+    def stored(self, size: int) -> int:
+        return self.frame + stream_size(size) + self.footer
+
+
+_PART: Final = _Around(FRAME_SIZE, FOOTER_SIZE)
+_INNER_PART: Final = _Around(0, FOOTER_SIZE)
+_OUTER_PART: Final = _Around(FRAME_SIZE, 0)
+
+
+def _plan_parts(sizes: Sequence[int], first: int, last: int | None, around: _Around) -> PartsPlan:
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0
     last = total - 1 if last is None else min(last, total - 1)
@@ -221,40 +289,55 @@ def plan_parts(sizes: Sequence[int], first: int, last: int | None) -> PartsPlan:
     before_last = ends[last_part] - sizes[last_part]
     first_segment = segment_of(first - before_first)
     last_segment = segment_of(last - before_last)
-    offset = sum(map(part_stored_size, sizes[:first_part]))
-    start = offset + (FRAME_SIZE + first_segment * SEGMENT_SIZE if first_segment else 0)
-    offset += sum(map(part_stored_size, sizes[first_part:last_part])) + FRAME_SIZE
+    offset = sum(map(around.stored, sizes[:first_part]))
+    start = offset + (around.frame + first_segment * SEGMENT_SIZE if first_segment else 0)
+    offset += sum(map(around.stored, sizes[first_part:last_part])) + around.frame
     end = offset + min((last_segment + 1) * SEGMENT_SIZE, stream_size(sizes[last_part])) - 1
     skip = first - before_first - segment_start(first_segment)
     return PartsPlan(start, end, first_part, last_part, first_segment, last_segment, skip, last - first + 1, False)
 
 
-def plan_part(sizes: Sequence[int], index: int) -> PartsPlan:
-    """One whole part of a multipart object, its footer included; it may be empty."""
-    start = sum(map(part_stored_size, sizes[:index]))
-    size = sizes[index]
-    end = start + part_stored_size(size) - 1
-    return PartsPlan(start, end, index, index, 0, segment_count(size) - 1, 0, size, True)
+def _plan_whole(sizes: Sequence[int], first: int, last: int, around: _Around) -> PartsPlan:
+    """Parts ``first`` to ``last``, indices, all that is stored of them."""
+    start = sum(map(around.stored, sizes[:first]))
+    end = start + sum(map(around.stored, sizes[first : last + 1])) - 1
+    return PartsPlan(start, end, first, last, 0, segment_count(sizes[last]) - 1, 0, sum(sizes[first : last + 1]), True)
 
 
-def plan_all_parts(sizes: Sequence[int]) -> PartsPlan:
-    """The whole of a multipart object, footers included.
-
-    Raises:
-        ValueError: there is no part.
-    """
-    if not sizes:
-        raise ValueError("a multipart object has a part")
-    end = sum(map(part_stored_size, sizes)) - 1
-    last_segment = segment_count(sizes[-1]) - 1
-    return PartsPlan(0, end, 0, len(sizes) - 1, 0, last_segment, 0, sum(sizes), True)
-
-
-def footer_range(size: int) -> ByteRange | None:
-    """Where the footer of a single PUT of ``size`` plaintext bytes lies, or None if it has none."""
+def footer_range(size: int, layers: int = 1) -> ByteRange | None:
+    """Where the footer of a single PUT of ``size`` plaintext bytes lies, or None if it has none. With two layers, the
+    segments that hold it."""
     if size <= FOOTER_THRESHOLD:
         return None
-    return ByteRange(stream_size(size), stored_size(size) - 1)
+    if layers == 1:
+        return ByteRange(stream_size(size), stored_size(size) - 1)
+    return plan(stream_size(size), None, size=stored_size(size))
+
+
+def footer_window(size: int) -> Window:
+    """With two layers: how the footer lies in the bytes that ``footer_range`` names."""
+    return _end_window(stored_size(size))
+
+
+def part_footer_range(size: int, layers: int = 1) -> ByteRange:
+    """Where, counted from the part's first stored byte, the footer of a part of ``size`` plaintext bytes lies. With
+    two layers, the segments that hold it."""
+    if layers == 1:
+        return ByteRange(FRAME_SIZE + stream_size(size), part_stored_size(size) - 1)
+    found = plan(stream_size(size), None, size=_INNER_PART.stored(size))
+    return ByteRange(FRAME_SIZE + found.start, FRAME_SIZE + (found.end or 0))
+
+
+def part_footer_window(size: int) -> Window:
+    """With two layers: how the footer lies in the bytes that ``part_footer_range`` names."""
+    return _end_window(_INNER_PART.stored(size))
+
+
+def _end_window(size: int) -> Window:
+    """The last bytes of an outer stream, as many as a footer has."""
+    first = size - FOOTER_SIZE
+    found = plan(first, None, size=size)
+    return window(first, size - 1, size=size, start=found.start, end=found.end or 0)
 
 
 def _stream_plaintext(stored: int) -> int:

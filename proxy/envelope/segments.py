@@ -68,10 +68,10 @@ def prefix_of(salt: bytes) -> bytes:
     return salt[-PREFIX_SIZE:]
 
 
-def new_stream(expander: Expander, salt: bytes, binding: bytes, size: int) -> Stream:
+def new_stream(expander: Expander, salt: bytes, binding: bytes, size: int, label: bytes = BODY_LABEL) -> Stream:
     """The stream of a single PUT or a part; ``expander`` is of the data key and ``salt``, ``binding`` is
     ``keys.binding``'s."""
-    return Stream(expander, salt, prefix_of(salt), BODY_LABEL + binding, size)
+    return Stream(expander, salt, prefix_of(salt), label + binding, size)
 
 
 class _Held:

@@ -1,20 +1,26 @@
 """Version 1 of the envelope: sealing, unlocking and opening objects. See FORMAT.md."""
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 
-from proxy.envelope import footer as footers
-from proxy.envelope import keys
+from proxy.envelope import keys, layers
 from proxy.envelope import record as records
 from proxy.envelope.digests import NO_DIGESTS, Digests
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import RECORD_NONCE_SIZE, Header, Layout, Mode, kind_of
 from proxy.envelope.keys import Expander
+from proxy.envelope.layers import AnyOpener, AnySealer, Place
 from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
-from proxy.envelope.ranges import FOOTER_THRESHOLD, PartsPlan, Window, stored_size
+from proxy.envelope.ranges import (
+    FOOTER_THRESHOLD,
+    PartsPlan,
+    Window,
+    footer_window,
+    part_footer_window,
+    stored_size,
+)
 from proxy.envelope.record import Record
-from proxy.envelope.segments import Expect, Opener, Sealer, Section, Segments, Skip, new_stream
 from proxy.stream import Buffer
 from proxy.values import value_class
 from proxy.xaes import NONCE_SIZE
@@ -42,6 +48,8 @@ class Wrapping:
     """In place of a bucket key, to wrap an existing data key anew: 32 bytes that serve this object alone."""
     customer_key: bytes | None = field(default=None, repr=False)
     """The customer's key (32 bytes): for SSE-C, and then without ARN, blob, context and other keys."""
+    outer_wrapped_key: bytes | None = None
+    """For two layers: the ciphertext blob of the outer layer's key; ``wrapped_key`` is then that of the inner one's."""
 
 
 @value_class
@@ -70,7 +78,7 @@ def seal_single(
     digests: Digests = NO_DIGESTS,
     footer: Callable[[], Digests] | None = None,
     random: Random,
-) -> tuple[Header, Sealer]:
+) -> tuple[Header, AnySealer]:
     """Begins a single PUT: the header, and the sealer that turns the plaintext into the body.
 
     ``footer`` is called when the body has ended, and only if it is longer than 1 MiB; of a shorter body everything
@@ -84,8 +92,8 @@ def seal_single(
     expander = Expander(data_key, salt)
     header = _new_header(data_key, expander, wrapping, Layout.SINGLE, Record(plaintext_size, digests), salt, random)
     bound = keys.binding(header.object_id, 0, keys.NO_ATTEMPT, plaintext_size)
-    seal_footer = _footer_sealer(data_key, salt, bound, footer) if plaintext_size > FOOTER_THRESHOLD else None
-    return header, Sealer(new_stream(expander, salt, bound, plaintext_size), footer=seal_footer)
+    place = Place(data_key, salt, bound, plaintext_size, expander)
+    return header, layers.sealer(place, (footer or _nothing) if plaintext_size > FOOTER_THRESHOLD else None)
 
 
 def new_multipart(
@@ -168,7 +176,10 @@ def rewrap(header: Header, data_key: bytes, wrapping: Wrapping, *, random: Rando
 
     Raises:
         EnvelopeError: as ``unlock``.
+        ValueError: of two layers one can't be made, nor two of one, and two are not wrapped anew.
     """
+    if header.layers > 1 or wrapping.outer_wrapped_key is not None:
+        raise ValueError("what has two layers is not wrapped anew")
     _, record_key, content = _open_record(header, data_key)
     return _seal_header(data_key, wrapping, header.layout, header.salt, header.commitment, record_key, content, random)
 
@@ -180,7 +191,7 @@ def seal_part(
     *,
     footer: Callable[[], Digests] | None = None,
     random: Random,
-) -> Sealer:
+) -> AnySealer:
     """The sealer of one attempt at a part; its ``salt`` goes into the table of parts, ``salt[:16]`` is the attempt id.
 
     Raises:
@@ -192,41 +203,24 @@ def seal_part(
         raise ValueError("part numbers are from 1 to 10,000")
     stored_size(plaintext_size)
     salt = random(keys.SALT_SIZE)
-    bound = _part_binding(unlocked, number, plaintext_size, salt)
-    return Sealer(
-        new_stream(Expander(unlocked.data_key, salt), salt, bound, plaintext_size),
-        make_frame(number, plaintext_size, salt),
-        _footer_sealer(unlocked.data_key, salt, bound, footer),
-    )
+    place = _place_of_part(unlocked, number, plaintext_size, salt)
+    return layers.sealer(place, footer or _nothing, make_frame(number, plaintext_size, salt))
 
 
-def open_single(unlocked: Unlocked) -> Opener:
+def open_single(unlocked: Unlocked) -> AnyOpener:
     """The opener of a whole body, its footer included. Raises ValueError for a multipart object."""
-    size = _single_size(unlocked)
-    salt = unlocked.header.salt
-    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
-    stream = new_stream(unlocked.expander, salt, bound, size)
-    check = _footer_checker(unlocked.data_key, salt, bound) if size > FOOTER_THRESHOLD else None
-    return Opener((Expect(stream.header), Segments(stream, 0, stream.last, check)), 0, size)
+    return layers.whole_opener(_place_of_single(unlocked))
 
 
-def open_range(unlocked: Unlocked, window: Window) -> Opener:
-    """The opener of a range of a single PUT; ``ranges.window`` makes the window.
+def open_range(unlocked: Unlocked, window: Window) -> AnyOpener:
+    """The opener of a range of a single PUT; ``ranges.window`` makes the window, for as many layers.
 
     The footer is not looked at, even where it lies within the window. Raises ValueError for a multipart object.
     """
-    size = _single_size(unlocked)
-    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, size)
-    stream = new_stream(unlocked.expander, unlocked.header.salt, bound, size)
-    sections: list[Section] = [Skip(window.lead)]
-    if not window.first_segment:
-        sections.append(Expect(stream.header))
-    sections.append(Segments(stream, window.first_segment, window.last_segment))
-    sections.append(Skip(window.trail))
-    return Opener(sections, window.skip, window.length)
+    return layers.window_opener(_place_of_single(unlocked), window)
 
 
-def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Opener:
+def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> AnyOpener:
     """The opener of a multipart object or a range of it; ``table`` must come from ``parts.verify``.
 
     Raises:
@@ -237,26 +231,31 @@ def open_parts(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Opener
         raise ValueError("the table of parts was not verified")
     if table.object_id != unlocked.header.object_id:
         raise EnvelopeError("the table of parts is another object's")
-    return Opener(_part_sections(unlocked, table, plan), plan.skip, plan.length)
+    return layers.parts_opener(
+        lambda part: _place_of_part(unlocked, part.number, part.size, part.salt), table.parts, plan
+    )
 
 
 def open_footer(unlocked: Unlocked, data: Buffer) -> Digests:
-    """What the footer of a single PUT says; ``ranges.footer_range`` says where it lies.
+    """What the footer of a single PUT says; ``data`` are the stored bytes that ``ranges.footer_range`` names.
 
     Raises:
         EnvelopeError: it is damaged or another object's.
     """
-    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, _single_size(unlocked))
-    return footers.open_(unlocked.data_key, unlocked.header.salt, bound, data)
+    place = _place_of_single(unlocked)
+    window = footer_window(place.size) if unlocked.header.layers > 1 else None
+    return layers.footer_of(place, window, data)
 
 
 def open_part_footer(unlocked: Unlocked, number: int, size: int, salt: bytes, data: Buffer) -> Digests:
-    """What the footer of a part says.
+    """What the footer of a part says; ``data`` are the stored bytes that ``ranges.part_footer_range`` names.
 
     Raises:
         EnvelopeError: it is damaged or another part's.
     """
-    return footers.open_(unlocked.data_key, salt, _part_binding(unlocked, number, size, salt), data)
+    place = _place_of_part(unlocked, number, size, salt)
+    window = part_footer_window(size) if unlocked.header.layers > 1 else None
+    return layers.footer_of(place, window, data)
 
 
 def _new_header(
@@ -285,7 +284,16 @@ def _seal_header(
     """Wraps the data key and seals the record's content."""
     context = keys.canonical_context(wrapping.context)
     blob, bucket_wrapped, rewrapped = _wrap(data_key, wrapping, salt, context, random)
-    kind = kind_of(wrapping.mode, layout, bucket_key=bucket_wrapped is not None, rewrapped=rewrapped is not None)
+    outer = wrapping.outer_wrapped_key
+    if len(data_key) != keys.DATA_KEY_SIZE * (1 if outer is None else 2):
+        raise ValueError("a data key has 32 bytes, or with two layers 64")
+    kind = kind_of(
+        wrapping.mode,
+        layout,
+        bucket_key=bucket_wrapped is not None,
+        rewrapped=rewrapped is not None,
+        two_layers=outer is not None,
+    )
     bound = records.binding(kind, salt, wrapping.key_arn, context)
     return Header(
         mode=wrapping.mode,
@@ -298,6 +306,7 @@ def _seal_header(
         record=records.seal(record_key, random(RECORD_NONCE_SIZE), content, bound),
         context=wrapping.context,
         rewrapped_key=rewrapped,
+        outer_wrapped_key=outer,
     )
 
 
@@ -324,7 +333,7 @@ def _wrap(
 
 def _open_record(header: Header, data_key: bytes) -> tuple[Expander, bytes, bytes]:
     """The keys that follow from the data key, the record's and its content, after the commitment was found right."""
-    if len(data_key) != keys.DATA_KEY_SIZE:
+    if len(data_key) != keys.DATA_KEY_SIZE * header.layers:
         raise EnvelopeError("the data key has not its size")
     expander = Expander(data_key, header.salt)
     commitment, record_key = expander.head_keys()
@@ -335,40 +344,23 @@ def _open_record(header: Header, data_key: bytes) -> tuple[Expander, bytes, byte
         header.layout,
         bucket_key=header.bucket_wrapped_key is not None,
         rewrapped=header.rewrapped_key is not None,
+        two_layers=header.layers > 1,
     )
     bound = records.binding(kind, header.salt, header.key_arn, keys.canonical_context(header.context))
     return expander, record_key, records.open_(record_key, header.record, bound)
 
 
-def _single_size(unlocked: Unlocked) -> int:
+def _place_of_single(unlocked: Unlocked) -> Place:
     if unlocked.plaintext_size is None:
         raise ValueError("a multipart object is opened by its parts")
-    return unlocked.plaintext_size
+    bound = keys.binding(unlocked.header.object_id, 0, keys.NO_ATTEMPT, unlocked.plaintext_size)
+    return Place(unlocked.data_key, unlocked.header.salt, bound, unlocked.plaintext_size, unlocked.expander)
 
 
-def _part_binding(unlocked: Unlocked, number: int, size: int, salt: bytes) -> bytes:
-    return keys.binding(unlocked.header.object_id, number, salt[: keys.ID_SIZE], size)
+def _place_of_part(unlocked: Unlocked, number: int, size: int, salt: bytes) -> Place:
+    bound = keys.binding(unlocked.header.object_id, number, salt[: keys.ID_SIZE], size)
+    return Place(unlocked.data_key, salt, bound, size)
 
 
-def _footer_sealer(
-    data_key: bytes, salt: bytes, bound: bytes, content: Callable[[], Digests] | None
-) -> Callable[[], bytes]:
-    return lambda: footers.seal(data_key, salt, bound, NO_DIGESTS if content is None else content())
-
-
-def _footer_checker(data_key: bytes, salt: bytes, bound: bytes) -> Callable[[Buffer], object]:
-    return lambda data: footers.open_(data_key, salt, bound, data)
-
-
-def _part_sections(unlocked: Unlocked, table: PartsTable, plan: PartsPlan) -> Iterator[Section]:
-    for index in range(plan.first_part, plan.last_part + 1):
-        part = table.parts[index]
-        bound = _part_binding(unlocked, part.number, part.size, part.salt)
-        stream = new_stream(Expander(unlocked.data_key, part.salt), part.salt, bound, part.size)
-        first = plan.first_segment if index == plan.first_part else 0
-        if not first:
-            yield Expect(make_frame(part.number, part.size, part.salt) + stream.header)
-        if index < plan.last_part or plan.whole:
-            yield Segments(stream, first, stream.last, _footer_checker(unlocked.data_key, part.salt, bound))
-        else:
-            yield Segments(stream, first, plan.last_segment)
+def _nothing() -> Digests:
+    return NO_DIGESTS

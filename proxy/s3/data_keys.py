@@ -20,7 +20,8 @@ from proxy.s3.state import BucketRecord
 
 
 async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, choice: Choice) -> tuple[bytes, Wrapping]:
-    """A fresh data key for an object and how it is wrapped.
+    """A fresh data key for an object and how it is wrapped. With two layers it is two: the inner one from the KMS key
+    that the client chose, the outer one from S3's own, so that neither key opens anything alone.
 
     Raises:
         AwsError: InvalidArgument: nobody has signed the request, and the key is of KMS.
@@ -33,6 +34,10 @@ async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, cho
     place = Target(target.bucket) if choice.bucket_key else target
     context = full_context(choice.context, place.arn)
     made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
+    if choice.mode is Mode.KMS_DSSE:
+        outer = await gateway.keys.generate_data_key(origin, S3_OWNED_KEY, context)
+        wrapping = Wrapping(choice.mode, made.key_arn, made.wrapped, choice.context, outer_wrapped_key=outer.wrapped)
+        return made.plaintext + outer.plaintext, wrapping
     if not choice.bucket_key:
         return made.plaintext, Wrapping(choice.mode, made.key_arn, made.wrapped, choice.context)
     wrapping = Wrapping(
@@ -90,6 +95,8 @@ async def data_key_of(
         return v1.unwrap_with_bucket_key(header, plaintext, target.arn)
     if header.rewrapped_key is not None:
         return v1.unwrap_with_wrapping_key(header, plaintext, target.arn)
+    if header.outer_wrapped_key is not None:
+        return plaintext + await gateway.keys.decrypt(origin, S3_OWNED_KEY, header.outer_wrapped_key, context)
     return plaintext
 
 

@@ -56,6 +56,11 @@ class StoredObject:
         return self.header is not None and self.header.layout is Layout.MULTIPART
 
     @property
+    def layers(self) -> int:
+        """How often it is encrypted."""
+        return 1 if self.header is None else self.header.layers
+
+    @property
     def is_plain_multipart(self) -> bool:
         """Whether it is a plaintext object that the store was sent in parts, which it alone knows."""
         return self.header is None and etags.is_multipart(self.upstream_etag)
@@ -88,10 +93,11 @@ async def describe(
             await gateway.objects.put(record)
         return await _multipart(gateway, target, header, headers, stored_size, record)
     try:
-        size = ranges.plaintext_size(stored_size)
+        size = ranges.plaintext_size(stored_size, header.layers)
     except ValueError as error:
         raise EnvelopeError(str(error)) from error
-    needs_record = bucket.mixed or (header.mode is Mode.S3 and gateway.settings.md5_etags)
+    # The size that a listing shows follows from the stored one with one layer only.
+    needs_record = bucket.mixed or header.layers > 1 or (header.mode is Mode.S3 and gateway.settings.md5_etags)
     if needs_record and (record is None or record.upstream_etag != upstream_etag):
         record = await _put_on_record(gateway, bucket, target, header, headers, size)
     shown = etags.to_client(upstream_etag, record)
@@ -131,10 +137,10 @@ async def _multipart(
     version = version_query(headers.get("x-amz-version-id"))
     if record is not None and record.parts:
         sizes = parts.decode(record.parts).sizes
-        if sum(map(ranges.part_stored_size, sizes)) != stored_size:
+        if sum(ranges.part_stored_size(size, header.layers) for size in sizes) != stored_size:
             raise EnvelopeError("the object in the store is longer or shorter than its parts")
         return StoredObject(header, upstream_etag, stored_size, sum(sizes), upstream_etag, record, version, sizes)
-    walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version)
+    walked = await part_walk.walk(gateway, target, upstream_etag, stored_size, version, header.layers)
     sizes = [part.size for part in walked]
     record = _record(gateway, target, header, headers, sum(sizes), upstream_etag)
     await gateway.objects.put(record)
@@ -173,6 +179,7 @@ def _record(
         b"",
         gateway.clock(),
         version_id_of(headers),
+        header.layers,
     )
 
 
@@ -220,7 +227,7 @@ async def footer_of(
         EnvelopeError: the footer is damaged.
         UpstreamError: the object was replaced meanwhile.
     """
-    wanted = ranges.footer_range(size)
+    wanted = ranges.footer_range(size, unlocked.header.layers)
     if wanted is None:
         return NO_DIGESTS
     return v1.open_footer(unlocked, await read_stored(gateway, target, wanted, upstream_etag, version))

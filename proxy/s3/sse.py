@@ -25,7 +25,6 @@ from proxy.s3.errors import (
     access_denied,
     damaged_object,
     invalid_argument,
-    not_implemented,
     service_unavailable,
     slow_down,
 )
@@ -89,7 +88,7 @@ def choose(call: Call, settings: Settings) -> Choice:
     # An empty key id header is a value that names no key, not a missing one: the key service refuses it.
     chosen = AWS_MANAGED_S3_KEY if key_id is None else key_id
     pairs = parse_context(context) if context is not None else NO_CONTEXT
-    return Choice(mode, chosen, pairs, _bucket_key(headers.get(BUCKET_KEY), rule))
+    return Choice(mode, chosen, pairs, _bucket_key(headers.get(BUCKET_KEY), rule, mode))
 
 
 def require_signature(caller: Caller, mode: Mode) -> None:
@@ -140,8 +139,6 @@ def _mode(algorithm: str) -> Mode:
     mode = _MODES.get(algorithm)
     if mode is None:
         raise invalid_argument("The encryption method specified is not supported", SSE, algorithm)
-    if mode is Mode.KMS_DSSE:
-        raise not_implemented(SSE)
     return mode
 
 
@@ -155,12 +152,19 @@ def _refuse_orphans(headers: Headers) -> None:
             raise invalid_argument(message, SSE, headers.get(SSE, "null"))
 
 
-def _bucket_key(value: str | None, rule: EncryptionRule) -> bool:
+def _bucket_key(value: str | None, rule: EncryptionRule, mode: Mode) -> bool:
     if value is None:
-        return rule.bucket_key_enabled
+        return rule.bucket_key_enabled and mode is not Mode.KMS_DSSE
     if value.lower() not in ("true", "false"):
         raise invalid_argument(f"Value for {BUCKET_KEY} header is invalid.", BUCKET_KEY, value)
-    return value.lower() == "true"
+    wanted = value.lower() == "true"
+    if wanted and mode is Mode.KMS_DSSE:
+        message = (
+            "S3 Bucket Keys aren't supported for dual-layer server-side encryption with AWS Key Management Service "
+            "(AWS KMS) keys (DSSE-KMS)."
+        )
+        raise invalid_argument(message, BUCKET_KEY, value)
+    return wanted
 
 
 def parse_context(value: str) -> dict[str, str]:

@@ -120,6 +120,8 @@ class ObjectRecord:
     written: datetime
     version_id: str | None = None
     """None where the store names no version: the object has but one, or this is the one without an id."""
+    layers: int = 1
+    """How often the object is encrypted, so that a range of it is asked for where it lies."""
 
 
 class StateUnavailable(Exception):

@@ -28,7 +28,7 @@ UPLOAD = UploadRecord(
     "upload/1=", "one", "päth/\udcff key", "111122223333", {"x-amz-meta-a": "b"}, "CRC32", "COMPOSITE", NOW
 )
 PART = PartRecord("upload/1=", 1, '"u1"', '"c1"', b"a" * 16, b"s" * 32, 5, {"CRC32": "AAAAAA=="}, NOW)
-OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW, "v1")
+OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW, "v1", layers=2)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -135,7 +135,6 @@ BARE_KEY = "a KMSMasterKeyID is not applicable if the default sse algorithm is n
             "InvalidArgument",
             BARE_KEY,
         ),
-        ([{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms:dsse"}}], 501, "NotImplemented", None),
     ],
 )
 def test_rules_that_are_refused(
@@ -372,7 +371,7 @@ def test_a_bucket_s_objects_are_in_the_bucket_s_region(endpoint: Endpoint) -> No
         ({"": "x"}, 400, "InvalidArgument", "The encryption method specified is not supported"),
         ({"": ""}, 400, "InvalidArgument", "The encryption method specified is not supported"),
         ({"": "aws:KMS"}, 400, "InvalidArgument", "The encryption method specified is not supported"),
-        ({"": "aws:kms:dsse"}, 501, "NotImplemented", None),
+        ({"": "aws:kms:dsse", "-bucket-key-enabled": "true"}, 400, "InvalidArgument", None),
         ({"-aws-kms-key-id": "x"}, 400, "InvalidArgument", NOT_KMS),
         ({"": "AES256", "-aws-kms-key-id": "x"}, 400, "InvalidArgument", NOT_KMS),
         ({"-context": encoded({"a": "b"})}, 400, "InvalidArgument", NOT_KMS),

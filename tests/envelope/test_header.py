@@ -50,8 +50,14 @@ headers = st.builds(
     context=st.dictionaries(st.text(), st.text()),
 )
 
+with_two_layers = st.builds(
+    lambda of_one, outer: replace(of_one, mode=Mode.KMS_DSSE, bucket_wrapped_key=None, outer_wrapped_key=outer),
+    headers,
+    st.binary(min_size=1, max_size=300),
+)
 
-@given(headers | with_customer_keys)
+
+@given(headers | with_customer_keys | with_two_layers)
 def test_what_was_written_is_read(original: Header) -> None:
     metadata = header.encode(original)
     assert all(name.startswith("x-amz-meta-sse-proxy-") and name == name.lower() for name in metadata)
@@ -60,6 +66,22 @@ def test_what_was_written_is_read(original: Header) -> None:
     mixed = CIMultiDict({name.title(): value for name, value in metadata.items()})
     mixed["x-amz-meta-other"] = "left alone"
     assert header.decode(mixed) == original
+
+
+def test_two_layers_go_with_one_mode_and_no_other_wrap() -> None:
+    two = replace(PLAIN, mode=Mode.KMS_DSSE, outer_wrapped_key=b"o" * 99)
+    assert (header.decode(header.encode(two)), two.layers, PLAIN.layers) == (two, 2, 1)
+    for change in (
+        {"mode": Mode.KMS},
+        {"mode": Mode.S3},
+        {"bucket_wrapped_key": b"b" * 72},
+        {"rewrapped_key": b"b" * 72},
+        {"outer_wrapped_key": b""},
+    ):
+        with pytest.raises(ValueError, match="two layers"):
+            header.encode(replace(two, **change))
+    with pytest.raises(ValueError, match="two layers"):
+        header.encode(replace(CUSTOMER, outer_wrapped_key=b"o"))
 
 
 def test_there_is_no_context_field_without_a_context() -> None:

@@ -1,6 +1,7 @@
 """The body of an object is a Tink streaming ciphertext: Tink opens ours, and we open Tink's."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tink import cleartext_keyset_handle, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from proxy.envelope import keys, parts, ranges, v1
+from proxy.envelope.header import Mode
 from proxy.envelope.keys import Expander
 from proxy.envelope.segments import Expect, Opener, Segments, Stream
 
@@ -29,6 +31,10 @@ class Kept(io.BytesIO):
 @pytest.fixture(scope="session")
 def tink_primitive(data_key: bytes) -> streaming_aead.StreamingAead:
     """Tink's AES256-GCM-HKDF-SHA256 with segments of 64 KiB and our data key."""
+    return primitive(data_key)
+
+
+def primitive(data_key: bytes) -> streaming_aead.StreamingAead:
     streaming_aead.register()
     key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
         version=0,
@@ -92,3 +98,15 @@ def test_we_open_tinks(size: int, tink_primitive: Any, data_key: bytes, run: Any
     stream = Stream(Expander(data_key, sealed[1:33]), sealed[1:33], sealed[33:40], b"associated data", size)
     opener = Opener([Expect(stream.header), Segments(stream, 0, stream.last)], 0, size)
     assert run(opener, sealed, range(0, len(sealed), 50_000)) == data
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tink_opens_both_layers(size: int, wrapping: Any, random: Any, run: Any, pattern: Any) -> None:
+    inner_key, outer_key = pattern(32, b"inner"), pattern(32, b"outer")
+    two = replace(wrapping, mode=Mode.KMS_DSSE, outer_wrapped_key=b"blob")
+    header, sealer = v1.seal_single(inner_key + outer_key, two, plaintext_size=size, random=random)
+    body = run(sealer, pattern(size), range(0, size, 100_000))
+    bound = keys.binding(header.object_id, 0, bytes(16), size)
+    inside = tink_opens(primitive(outer_key), body, b"sse-proxy/1 over" + bound)
+    stream = inside[: ranges.stream_size(size)]
+    assert tink_opens(primitive(inner_key), stream, b"sse-proxy/1 body" + bound) == pattern(size)

@@ -154,9 +154,15 @@ def test_the_formats_name_of_a_customers_key_is_no_encryption_method():
     assert refused(put(), EncryptionRule("SSE-C")).message == "The encryption method specified is not supported"
 
 
-def test_dsse_is_refused_rather_than_downgraded():
-    assert refused(put(**{"": "aws:kms:dsse"})).status == 501
-    assert refused(put(), EncryptionRule("aws:kms:dsse")).status == 501
+def test_two_layers_never_have_a_bucket_key():
+    assert choose(put(**{"": "aws:kms:dsse"}), KMS_RULE) == sse.Choice(Mode.KMS_DSSE, AWS_MANAGED_S3_KEY)
+    rule = EncryptionRule("aws:kms:dsse", "alias/mine", bucket_key_enabled=True)
+    assert choose(put(), rule) == sse.Choice(Mode.KMS_DSSE, "alias/mine")
+    assert choose(put(_bucket_key_enabled="false"), rule) == sse.Choice(Mode.KMS_DSSE, "alias/mine")
+    for call in (put(_bucket_key_enabled="true"), put(**{"": "aws:kms:dsse", "_bucket_key_enabled": "true"})):
+        error = refused(call, rule)
+        assert (error.status, error.code) == (400, "InvalidArgument")
+        assert "S3 Bucket Keys aren't supported for dual-layer" in error.message
 
 
 def test_kms_may_be_kept_off_plain_http():

@@ -6,6 +6,7 @@ python tests/vectors/make_envelope_v1.py
 import json
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256, shake_128
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,15 @@ def single(
     context: dict[str, str] | None = None,
     bucket_key: bytes | None = None,
     customer_key: bytes | None = None,
+    two_layers: bool = False,
 ) -> tuple[Json, bytes]:
     random = Recorder(name)
-    data_key = fixed(f"{name} data key", 32)
+    data_key = fixed(f"{name} data key", 64 if two_layers else 32)
     wrapping = v1.Wrapping(mode, KEY_ARN, fixed(f"{name} blob", 99), context or {}, bucket_key, OBJECT_ARN)
     if customer_key is not None:
         wrapping = v1.Wrapping(mode, object_arn=OBJECT_ARN, customer_key=customer_key)
+    if two_layers:
+        wrapping = replace(wrapping, outer_wrapped_key=fixed(f"{name} outer blob", 99))
     header, sealer = v1.seal_single(
         data_key, wrapping, plaintext_size=size, digests=digests, footer=lambda: footer, random=random
     )
@@ -96,6 +100,7 @@ def single(
         "context": dict(wrapping.context),
         "bucket_key": bucket_key.hex() if bucket_key else None,
         **({"customer_key": customer_key.hex()} if customer_key else {}),
+        **({"outer_wrapped_key": wrapping.outer_wrapped_key.hex()} if wrapping.outer_wrapped_key else {}),
         "object_arn": OBJECT_ARN,
         "digests": told(digests),
         "footer": told(footer) if size > MIB else None,
@@ -109,10 +114,13 @@ def single(
     return case, body
 
 
-def multipart(name: str, layout: list[tuple[int, int]]) -> tuple[Json, list[bytes]]:
+def multipart(name: str, layout: list[tuple[int, int]], *, two_layers: bool = False) -> tuple[Json, list[bytes]]:
     random = Recorder(name)
-    data_key = fixed(f"{name} data key", 32)
+    data_key = fixed(f"{name} data key", 64 if two_layers else 32)
     wrapping = v1.Wrapping(Mode.KMS, KEY_ARN, fixed(f"{name} blob", 99))
+    if two_layers:
+        outer = fixed(f"{name} outer blob", 99)
+        wrapping = replace(wrapping, mode=Mode.KMS_DSSE, outer_wrapped_key=outer)
     header = v1.new_multipart(data_key, wrapping, checksum_algorithm="CRC32C", checksum_type="COMPOSITE", random=random)
     unlocked = v1.unlock(header, data_key)
     sums = Digests({"CRC32C": b64encode(fixed("part", 4)).decode()})
@@ -126,9 +134,10 @@ def multipart(name: str, layout: list[tuple[int, int]]) -> tuple[Json, list[byte
         "name": name,
         "about": "The plaintext of part N is SHAKE-128 of the case's name, a space and N in decimal.",
         "data_key": data_key.hex(),
-        "mode": "aws:kms",
+        "mode": str(wrapping.mode),
         "key_arn": KEY_ARN,
         "wrapped_key": wrapping.wrapped_key.hex(),
+        **({"outer_wrapped_key": wrapping.outer_wrapped_key.hex()} if wrapping.outer_wrapped_key else {}),
         "checksum_algorithm": "CRC32C",
         "checksum_type": "COMPOSITE",
         "checksums": checksum("CRC32C", 4),
@@ -251,6 +260,9 @@ def make() -> Json:
         single("footer", MIB + 1, footer=Digests(checksum("SHA256", 32), fixed("md5", 16)))[0],
         single("empty footer", MIB + 1)[0],
         single("customer key", 60, Mode.CUSTOMER, customer_key=fixed("customer key", 32))[0],
+        single("two layers", 60, Mode.KMS_DSSE, context=context, two_layers=True)[0],
+        single("two layers, three segments", 131_001, Mode.KMS_DSSE, two_layers=True)[0],
+        single("two layers, footer", MIB + 1, Mode.KMS_DSSE, footer=Digests(checksum("MD5", 16)), two_layers=True)[0],
     ]
     return {
         "about": ABOUT,
@@ -260,7 +272,10 @@ def make() -> Json:
         ],
         "single": singles,
         "rewrapped": [rewrapped("rewrapped", short)],
-        "multipart": [multipart("multipart", [(1, 65_481), (2, 0), (7, 10)])[0]],
+        "multipart": [
+            multipart("multipart", [(1, 65_481), (2, 0), (7, 10)])[0],
+            multipart("multipart, two layers", [(1, 65_481), (2, 0), (7, 10)], two_layers=True)[0],
+        ],
         "negative": list(negatives(short, short_body, other, other_body)),
     }
 

@@ -17,7 +17,7 @@ from proxy.aws import xml_codec
 from proxy.aws.message import Response
 from proxy.s3.bucket_records import update_record
 from proxy.s3.documents import read_document
-from proxy.s3.errors import invalid_argument, malformed_xml, not_implemented
+from proxy.s3.errors import invalid_argument, malformed_xml
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import BucketRecord, EncryptionRule
@@ -81,7 +81,7 @@ def parse_rules(document: bytes) -> Change:
     """What a ServerSideEncryptionConfiguration changes.
 
     Raises:
-        AwsError: MalformedXML, InvalidArgument; NotImplemented for double encryption.
+        AwsError: MalformedXML, InvalidArgument.
     """
     try:
         content = xml_codec.parse(document, "ServerSideEncryptionConfiguration", lists=("Rule", "EncryptionType"))
@@ -96,9 +96,7 @@ def parse_rules(document: bytes) -> Change:
         return Change(None, blocks)
     by_default = _node(rule.get("ApplyServerSideEncryptionByDefault"), _DEFAULT_MEMBERS)
     algorithm, key_id = by_default.get("SSEAlgorithm"), by_default.get("KMSMasterKeyID")
-    if algorithm == "aws:kms:dsse":
-        raise not_implemented()
-    if algorithm not in ("AES256", "aws:kms") or not isinstance(key_id, str | None):
+    if algorithm not in ("AES256", "aws:kms", "aws:kms:dsse") or not isinstance(key_id, str | None):
         raise malformed_xml()
     if key_id is not None and algorithm == "AES256":
         message = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"

@@ -86,7 +86,17 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
     )
     encoded = envelope_parts.encode(table, unlocked.header, data_key)
     now = gateway.clock()
-    record = ObjectRecord(target.bucket, target.key, table.object_id, None, table.total, None, encoded, now)
+    record = ObjectRecord(
+        target.bucket,
+        target.key,
+        table.object_id,
+        None,
+        table.total,
+        None,
+        encoded,
+        now,
+        layers=unlocked.header.layers,
+    )
     answered, version_id = await _on_record(gateway, call, upload, record, records, chosen, conditions)
     await gateway.uploads.complete(upload.upload_id, gateway.clock(), now - _REMEMBERED)
     found = CIMultiDict(sse.response_headers(unlocked.header))
@@ -198,7 +208,7 @@ async def _completed_before(
     if previous is not None and previous.upstream_etag == etag and previous.parts == record.parts:
         return answer.headers, etag
     version = version_query(answer.headers.get("x-amz-version-id"))
-    made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version)
+    made_of = await part_walk.walk(gateway, call.target, etag, stored_length(answer), version, header.layers)
     if [(part.number, part.size, part.salt) for part in made_of] != [
         (part.number, part.size, part.salt) for part in chosen
     ]:

@@ -15,12 +15,12 @@ from multidict import CIMultiDict
 
 from proxy.aws.message import Headers, Request, Response
 from proxy.envelope import parts, ranges, v1
+from proxy.envelope.layers import AnyOpener
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import PartsPlan, Window
-from proxy.envelope.segments import Opener
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import customer_keys, preconditions, sse
-from proxy.s3.byte_range import Wanted, WantedPart
+from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
 from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
@@ -193,19 +193,26 @@ def _first_plan(wanted: Wanted, records: Sequence[ObjectRecord]) -> Ask | None:
     completed = [row for row in records if row.upstream_etag]
     newest = max(completed, key=lambda row: row.written, default=None)
     sizes = parts.decode(newest.parts).sizes if newest is not None and newest.parts else ()
+    layers = newest.layers if newest is not None else 1
     if isinstance(wanted, WantedPart):
         if wanted.number <= len(sizes):
-            return _part_of(wanted, sizes)
+            return _part_of(wanted, sizes, layers)
         return _ALL if wanted.number == 1 else None
     if newest is not None and not newest.object_id:
         return Ask(wanted.text)
     total = sum(sizes)
-    if total and (wanted.suffix or (wanted.first is not None and wanted.first < total)):
-        plan = ranges.plan_parts(sizes, *wanted.resolve(total))
+    if _within(wanted, total):
+        plan = ranges.plan_parts(sizes, *wanted.resolve(total), layers)
         return Ask(f"bytes={plan.start}-{plan.end}")
+    if newest is not None and layers > 1 and not sizes and _within(wanted, newest.size):
+        return Ask(ranges.plan(*wanted.resolve(newest.size), size=newest.size, layers=layers).header)
     if wanted.first is None:
         return Ask(ranges.plan_suffix(max(wanted.suffix, 1)).header)
     return Ask(ranges.plan(wanted.first, wanted.last).header)
+
+
+def _within(wanted: ByteRange, size: int) -> bool:
+    return bool(size and (wanted.suffix or (wanted.first is not None and wanted.first < size)))
 
 
 def _exact_plan(wanted: Wanted | None, stored: StoredObject) -> Ask:
@@ -216,17 +223,17 @@ def _exact_plan(wanted: Wanted | None, stored: StoredObject) -> Ask:
         return Ask(part=wanted.number)
     first, last = extent_of(stored, wanted)
     if isinstance(wanted, WantedPart):
-        return _part_of(wanted, stored.sizes) if stored.multipart else _ALL
+        return _part_of(wanted, stored.sizes, stored.layers) if stored.multipart else _ALL
     if stored.header is None:
         return Ask(f"bytes={first}-{last}")
     if stored.multipart:
-        plan = ranges.plan_parts(stored.sizes, first, last)
+        plan = ranges.plan_parts(stored.sizes, first, last, stored.layers)
         return Ask(f"bytes={plan.start}-{plan.end}")
-    return Ask(ranges.plan(first, last, size=stored.size).header)
+    return Ask(ranges.plan(first, last, size=stored.size, layers=stored.layers).header)
 
 
-def _part_of(wanted: WantedPart, sizes: Sequence[int]) -> Ask:
-    plan = ranges.plan_part(sizes, wanted.index(len(sizes)))
+def _part_of(wanted: WantedPart, sizes: Sequence[int], layers: int) -> Ask:
+    plan = ranges.plan_part(sizes, wanted.index(len(sizes)), layers)
     return Ask(f"bytes={plan.start}-{plan.end}")
 
 
@@ -244,23 +251,24 @@ def _extent(answer: Response) -> tuple[int, int, int]:
 def _slice(stored: StoredObject, wanted: Wanted | None, start: int, end: int) -> Slice | None:
     """How the wanted bytes are had from stored bytes ``start`` to ``end``; None if they can't."""
     if wanted is None:
-        plan = ranges.plan_all_parts(stored.sizes) if stored.multipart else None
+        plan = ranges.plan_all_parts(stored.sizes, stored.layers) if stored.multipart else None
         return Slice(0, stored.size - 1, plan=plan)
     if isinstance(wanted, WantedPart) and stored.is_plain_multipart:
         return None
     first, last = extent_of(stored, wanted)
     if stored.multipart:
         if isinstance(wanted, WantedPart):
-            plan = ranges.plan_part(stored.sizes, wanted.index(len(stored.sizes)))
+            plan = ranges.plan_part(stored.sizes, wanted.index(len(stored.sizes)), stored.layers)
         else:
-            plan = ranges.plan_parts(stored.sizes, first, last)
+            plan = ranges.plan_parts(stored.sizes, first, last, stored.layers)
         return Slice(first, last, plan=plan) if (start, end) == (plan.start, plan.end) else None
     if isinstance(wanted, WantedPart):
         return Slice(first, last) if (start, end) == (0, stored.stored_size - 1) else None
     if stored.header is None:
         return Slice(first, last) if (start, end) == (first, last) else None
     try:
-        return Slice(first, last, ranges.window(first, last, size=stored.size, start=start, end=end))
+        window = ranges.window(first, last, size=stored.size, start=start, end=end, layers=stored.layers)
+        return Slice(first, last, window)
     except ValueError:
         return None
 
@@ -295,7 +303,7 @@ def _plain_head(stored: StoredObject, answer: Response) -> CIMultiDict[str]:
     return headers
 
 
-def _opener(unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> Opener:
+def _opener(unlocked: Unlocked, table: PartsTable | None, piece: Slice) -> AnyOpener:
     if table is not None and piece.plan is not None:
         return v1.open_parts(unlocked, table, piece.plan)
     if piece.window is not None:

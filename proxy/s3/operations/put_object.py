@@ -172,10 +172,13 @@ def shows_md5(gateway: Gateway, mode: Mode) -> bool:
 async def _announce(
     gateway: Gateway, call: Call, header: Header, plan: Payload, begun: datetime
 ) -> ObjectRecord | None:
-    """Puts an object on record, before it is in the store, that a listing could not tell the ETag or nature of."""
-    if not (call.record.mixed or shows_md5(gateway, header.mode)):
+    """Puts an object on record, before it is in the store, that a listing could not tell the ETag, size or nature
+    of."""
+    if not (call.record.mixed or header.layers > 1 or shows_md5(gateway, header.mode)):
         return None
     target = call.target
-    record = ObjectRecord(target.bucket, target.key, header.object_id, None, plan.length, None, b"", begun)
+    record = ObjectRecord(
+        target.bucket, target.key, header.object_id, None, plan.length, None, b"", begun, layers=header.layers
+    )
     await gateway.objects.put(record)
     return record

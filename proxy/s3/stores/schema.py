@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.s3.state import StateUnavailable
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 
@@ -36,7 +36,7 @@ _SCHEMA = (
     """CREATE TABLE objects (
         bucket TEXT NOT NULL, key BLOB NOT NULL, object_id BLOB NOT NULL, upstream_etag TEXT,
         size INTEGER NOT NULL, etag TEXT, parts BLOB NOT NULL, written INTEGER NOT NULL,
-        version_id TEXT, UNIQUE (bucket, key, object_id)
+        version_id TEXT, layers INTEGER NOT NULL, UNIQUE (bucket, key, object_id)
     )""",
 )
 
@@ -54,6 +54,7 @@ _MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE uploads ADD COLUMN completed INTEGER",
         "CREATE INDEX uploads_by_completion ON uploads (completed) WHERE completed IS NOT NULL",
     ),
+    6: ("ALTER TABLE objects ADD COLUMN layers INTEGER NOT NULL DEFAULT 1",),
 }
 """What brings a file to a version from the one before."""
 

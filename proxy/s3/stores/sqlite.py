@@ -54,13 +54,13 @@ _BUCKET_COLUMNS = (
 _BUCKET = ", ".join(_BUCKET_COLUMNS)
 _UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created, completed"
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
-_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id"
+_OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id, layers"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES ({', '.join('?' * len(_BUCKET_COLUMNS))})"
 _GET_BUCKET = f"SELECT {_BUCKET} FROM buckets WHERE name = ?"
-_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
     etag = excluded.etag, parts = excluded.parts, written = excluded.written,
-    version_id = excluded.version_id"""
+    version_id = excluded.version_id, layers = excluded.layers"""
 _FORGET_OBJECT = "DELETE FROM objects WHERE bucket = ? AND key = ? AND object_id = ?"
 
 
@@ -220,6 +220,7 @@ class SqliteObjects:
             record.parts,
             _microseconds(record.written),
             record.version_id,
+            record.layers,
         )
         await self._write(_PUT_OBJECT, row)
 
@@ -342,8 +343,9 @@ def _part(row: Sequence[Any]) -> PartRecord:
 
 
 def _object(row: Sequence[Any]) -> ObjectRecord:
-    bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id = row
-    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, _moment(written), version_id)
+    bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id, layers = row
+    moment = _moment(written)
+    return ObjectRecord(bucket, _decode(key), object_id, upstream_etag, size, etag, parts, moment, version_id, layers)
 
 
 def _microseconds(moment: datetime) -> int:

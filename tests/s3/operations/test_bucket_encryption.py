@@ -75,6 +75,7 @@ async def test_a_rule_is_kept_here_as_it_was_configured_and_the_store_never_hear
     [
         (_rule({"SSEAlgorithm": "AES256"}), EncryptionRule()),
         (_rule({"SSEAlgorithm": "aws:kms"}), EncryptionRule("aws:kms")),
+        (_rule({**KMS, "SSEAlgorithm": "aws:kms:dsse"}), EncryptionRule("aws:kms:dsse", "alias/Mine")),
         (_rule(KMS), EncryptionRule("aws:kms", "alias/Mine")),
         (_rule(KMS, BucketKeyEnabled="TRUE"), EncryptionRule("aws:kms", "alias/Mine", True)),
         (_rule(KMS, BucketKeyEnabled=False), EncryptionRule("aws:kms", "alias/Mine", False)),
@@ -135,7 +136,6 @@ async def test_what_is_blocked_changes_only_where_a_document_speaks_of_it() -> N
         (_document(_rule(KMS, BlockedEncryptionTypes={"Other": "NONE"})), "MalformedXML", 400),
         (_document(_rule(KMS, BlockedEncryptionTypes="NONE")), "MalformedXML", 400),
         (_document(_rule(KMS, BlockedEncryptionTypes={"EncryptionType": ["NONE", "SSE-C"]})), "MalformedXML", 400),
-        (_document(_rule({"SSEAlgorithm": "aws:kms:dsse"})), "NotImplemented", 501),
         (_document(_rule({"SSEAlgorithm": "AES256", "KMSMasterKeyID": "x"})), "InvalidArgument", 400),
     ],
 )

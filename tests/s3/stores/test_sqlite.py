@@ -71,7 +71,8 @@ async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     await state.buckets.put(BUCKET)
     await state.aclose()
     connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE objects DROP COLUMN version_id")
+    for column in ("version_id", "layers"):
+        connection.execute(f"ALTER TABLE objects DROP COLUMN {column}")
     for column in ("policy", "public_access_block", "cors", "blocks_customer_keys"):
         connection.execute(f"ALTER TABLE buckets DROP COLUMN {column}")
     connection.execute("DROP INDEX uploads_by_completion")
