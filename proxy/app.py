@@ -32,6 +32,7 @@ from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
 from proxy.s3.adoption import adopt_buckets, buckets_in
+from proxy.s3.bucket_keys import BucketKeys
 from proxy.s3.buckets_on_record import bucket_on_record
 from proxy.s3.gateway import Gateway, Settings
 from proxy.s3.http_upstream import HttpUpstream, Timeouts
@@ -221,6 +222,7 @@ def _gateway(
         memory=MemoryBudget(config.limits.small_body_memory),
         settings=settings,
         principals=principals,
+        bucket_keys=BucketKeys(config.bucket_keys.lifetime_seconds, config.bucket_keys.uses),
     )
 
 

@@ -48,6 +48,7 @@ _SECTIONS: Final = (
     "limits",
     "sse_s3",
     "sse_c",
+    "bucket_keys",
     "copies",
     "quotas",
     "audit",
@@ -163,6 +164,15 @@ class CopySettings:
 
 
 @dataclass(frozen=True)
+class BucketKeySettings:
+    """``[bucket_keys]``: how long an S3 Bucket Key is kept, in memory, before the key service is asked again."""
+
+    lifetime_seconds: int = 300
+    """0: the key service is asked each time."""
+    uses: int = 10_000
+
+
+@dataclass(frozen=True)
 class QuotaSettings:
     """``[quotas]``: AWS's request quotas and resource quotas, or others."""
 
@@ -200,6 +210,7 @@ class Config:
     limits: Limits = Limits()
     sse_s3: SseS3Settings = SseS3Settings()
     sse_c: SseCSettings = SseCSettings()
+    bucket_keys: BucketKeySettings = BucketKeySettings()
     copies: CopySettings = CopySettings()
     quotas: QuotaSettings = QuotaSettings()
     audit: AuditSettings | None = None
@@ -232,6 +243,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         limits=_limits(sections["limits"]),
         sse_s3=SseS3Settings(md5_etags=sections["sse_s3"].boolean("md5_etags", SseS3Settings.md5_etags)),
         sse_c=_sse_c(sections["sse_c"]),
+        bucket_keys=_bucket_keys(sections["bucket_keys"]),
         copies=CopySettings(sections["copies"].boolean("fresh_data_key", CopySettings.fresh_data_key)),
         quotas=_quotas(sections["quotas"]),
         audit=_audit(sections["audit"]) if has_audit else None,
@@ -345,6 +357,13 @@ def _sse_c(section: Section) -> SseCSettings:
     return SseCSettings(
         enabled=section.boolean("enabled", SseCSettings.enabled),
         blocked_on_new_buckets=section.boolean("blocked_on_new_buckets", SseCSettings.blocked_on_new_buckets),
+    )
+
+
+def _bucket_keys(section: Section) -> BucketKeySettings:
+    return BucketKeySettings(
+        lifetime_seconds=section.integer("lifetime_seconds", BucketKeySettings.lifetime_seconds, 0, 86_400),
+        uses=section.integer("uses", BucketKeySettings.uses, 1, 10**9),
     )
 
 

@@ -74,6 +74,12 @@ class KeyProvider(Protocol):
         """The key that an id, ARN, alias or alias ARN names now, in any state."""
         ...
 
+    def stamp(self) -> object | None:
+        """Compared with ``==``: another value than the last one if the answers to the same calls may be others since,
+        for keys, policies, grants or aliases have changed anywhere, or time has changed a key that was used here.
+        Always the same one where such changes are not seen. None: it can't be told now. Takes microseconds."""
+        ...
+
     async def aclose(self) -> None:
         """Frees connections and files; calls after it are errors of the program."""
         ...

@@ -33,7 +33,10 @@ async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, cho
     require_signature(origin.caller, choice.mode)
     place = Target(target.bucket) if choice.bucket_key else target
     context = full_context(choice.context, place.arn)
-    made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
+    if choice.bucket_key:
+        made = await gateway.bucket_keys.generate(gateway.keys, origin, choice.key_id, context)
+    else:
+        made = await gateway.keys.generate_data_key(origin, choice.key_id, context)
     if choice.mode is Mode.KMS_DSSE:
         outer = await gateway.keys.generate_data_key(origin, S3_OWNED_KEY, context)
         wrapping = Wrapping(choice.mode, made.key_arn, made.wrapped, choice.context, outer_wrapped_key=outer.wrapped)
@@ -90,9 +93,10 @@ async def data_key_of(
     place = Target(target.bucket) if with_bucket_key else target
     context = full_context(header.context, place.arn)
     key_id = S3_OWNED_KEY if header.mode is Mode.S3 else header.key_arn
-    plaintext = await gateway.keys.decrypt(origin, key_id, header.wrapped_key, context)
     if with_bucket_key:
-        return v1.unwrap_with_bucket_key(header, plaintext, target.arn)
+        bucket_key = await gateway.bucket_keys.decrypt(gateway.keys, origin, key_id, header.wrapped_key, context)
+        return v1.unwrap_with_bucket_key(header, bucket_key, target.arn)
+    plaintext = await gateway.keys.decrypt(origin, key_id, header.wrapped_key, context)
     if header.rewrapped_key is not None:
         return v1.unwrap_with_wrapping_key(header, plaintext, target.arn)
     if header.outer_wrapped_key is not None:

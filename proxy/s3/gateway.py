@@ -10,6 +10,7 @@ from proxy.aws.message import Request
 from proxy.aws.policy_principals import PrincipalDirectory
 from proxy.aws.sigv4 import Verified
 from proxy.kms.provider import KeyProvider
+from proxy.s3.bucket_keys import BucketKeys
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.state import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
 from proxy.s3.store_profiles import StoreProfile
@@ -60,6 +61,7 @@ class Gateway:
     """Cryptographically strong random bytes."""
     memory: MemoryBudget
     settings: Settings = field(default_factory=Settings)
+    bucket_keys: BucketKeys = field(default_factory=BucketKeys)
     principals: PrincipalDirectory | None = None
     """Which principals a bucket policy may name. None: any."""
 

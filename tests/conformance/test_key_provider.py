@@ -280,3 +280,14 @@ async def test_names_that_are_none_are_the_clients_fault(subject: Subject, key_i
     refused = await subject.refused(subject.keys.generate_data_key(ADMIN, key_id, OBJECT))
     assert refused.status == 400
     assert refused.code in ("NotFoundException", "ValidationException", "InvalidArnException")
+
+
+async def test_the_stamp_stays_while_nothing_changes(subject: Subject) -> None:
+    key_id = await subject.kms.key()
+    made = await subject.keys.generate_data_key(ADMIN, key_id, OBJECT)
+    before = subject.keys.stamp()
+    assert before is not None
+    for _ in range(3):
+        await subject.keys.generate_data_key(ADMIN, key_id, OBJECT)
+        await subject.keys.decrypt(ADMIN, made.key_arn, made.wrapped, OBJECT)
+        assert subject.keys.stamp() == before

@@ -1,6 +1,7 @@
 """The key service in this process as a KeyProvider."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Final, TypeVar
 
 from proxy.aws.credentials import CallOrigin
@@ -32,6 +33,9 @@ class EmbeddedKeyProvider(KeyProvider):
     def __init__(self, service: KeyService) -> None:
         self._service = service
         self._known = KnownUses(service)
+        self._events: dict[str, datetime] = {}
+        self._next_event: datetime | None = None
+        self._passed = 0
 
     async def generate_data_key(self, origin: CallOrigin, key_id: str, context: EncryptionContext) -> DataKey:
         plaintext = self._service.random(_DATA_KEY_SIZE)
@@ -55,6 +59,7 @@ class EmbeddedKeyProvider(KeyProvider):
             lambda made: {"KeyId": made.key.arn},
         )
         self._known.remember(before, origin, _GENERATE, key_id, sealed.key, sealed.key.current)
+        await self._note_event(sealed.key)
         return DataKey(sealed.key.arn, sealed.blob, plaintext)
 
     async def decrypt(self, origin: CallOrigin, key_id: str, wrapped: bytes, context: EncryptionContext) -> bytes:
@@ -77,7 +82,30 @@ class EmbeddedKeyProvider(KeyProvider):
         )
         ordinal = blob.parse(wrapped).key.ordinal
         self._known.remember(before, origin, _DECRYPT, key_id, opened.key, ordinal, header)
+        await self._note_event(opened.key)
         return opened.plaintext
+
+    def stamp(self) -> object | None:
+        generation = self._known.generation()
+        if generation is None:
+            return None
+        if self._next_event is not None:
+            now = self._service.now()
+            if now >= self._next_event:
+                self._passed += 1
+                self._events = {arn: event for arn, event in self._events.items() if event > now}
+                self._next_event = min(self._events.values(), default=None)
+        return generation, self._passed
+
+    async def _note_event(self, key: KmsKey) -> None:
+        """Takes down when time alone will change a key that was used, or one that it shares its material with."""
+        if key.next_event is None and not key.replica_regions:
+            return
+        related = await self._service.related(key)
+        events = [each.next_event for each in related if each.next_event is not None]
+        if events:
+            self._events[key.arn] = min(events)
+            self._next_event = min(self._events.values())
 
     async def _at_once(
         self,
