@@ -5,7 +5,7 @@ import struct
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, overload
@@ -27,6 +27,7 @@ _TABLE_MAGIC: Final = b"SPT1"
 _MAC_SIZE: Final = 32
 _FRAME: Final = struct.Struct(">4sIQ16s")
 _HEAD: Final = struct.Struct(">4s16sBIQBB")
+_DECODED: Final = 4
 _LARGEST_SIZE: Final = (1 << 63) - 1
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -170,8 +171,11 @@ def encode(table: PartsTable, header: Header, data_key: bytes) -> bytes:
     return data + _mac(data, header, data_key)
 
 
+@lru_cache(maxsize=_DECODED)
 def decode(data: bytes) -> PartsTable:
     """The table without a look at its MAC: fit for sizes in a listing, not for opening anything.
+
+    Planning, describing and opening an object each need it; one of 10,000 parts takes a millisecond.
 
     Raises:
         EnvelopeError: it is damaged.

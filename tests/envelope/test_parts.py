@@ -186,6 +186,20 @@ def test_an_object_of_one_empty_part(seal: Any, run: Any) -> None:
     assert run(opener, empty.stored[0]) == b""
 
 
+@pytest.mark.parametrize("index", range(len(SIZES)))
+def test_each_part_by_itself(index: int, sealed: Sealed, run: Any) -> None:
+    """Its footer is verified before its last segment is handed out."""
+    plan = ranges.plan_part(sealed.table.sizes, index)
+    stored = b"".join(sealed.stored)[plan.start : plan.end + 1]
+    assert stored == sealed.stored[index]
+    before = sum(SIZES[:index])
+    plaintext = sealed.plaintext[before : before + SIZES[index]]
+    assert run(v1.open_parts(sealed.unlocked, sealed.table, plan), stored) == plaintext
+    damaged = stored[:-1] + bytes((stored[-1] ^ 1,))
+    with pytest.raises(EnvelopeError):
+        run(v1.open_parts(sealed.unlocked, sealed.table, plan), damaged)
+
+
 TOTAL = sum(SIZES)
 positions = st.integers(0, TOTAL - 1) | st.sampled_from([0, 149_999, 150_000, 150_001, 215_481, TOTAL - 1])
 

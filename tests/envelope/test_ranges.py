@@ -248,6 +248,17 @@ def test_all_parts_are_everything(parts: list[int]) -> None:
     assert covered(parts, plan) == (0, sum(parts) - 1)
 
 
+@given(part_sizes, st.data())
+def test_one_part_is_all_of_it(parts: list[int], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(parts) - 1))
+    plan = ranges.plan_part(parts, index)
+    before = sum(map(ranges.part_stored_size, parts[:index]))
+    assert (plan.start, plan.end + 1 - plan.start) == (before, ranges.part_stored_size(parts[index]))
+    assert plan.whole
+    assert (plan.first_part, plan.last_part) == (index, index)
+    assert covered(parts, plan) == (sum(parts[:index]), sum(parts[: index + 1]) - 1)
+
+
 def test_an_object_without_parts_is_refused() -> None:
     with pytest.raises(ValueError, match="has a part"):
         ranges.plan_all_parts([])

@@ -166,7 +166,7 @@ class ObjectStore:
         if request.headers.get("If-None-Match") == "*" and path in self.objects:
             return store_error(412, "PreconditionFailed")
         headers, parts = self.uploads[upload_id]
-        named = xml_codec.parse(body, "CompleteMultipartUpload", lists=["Part"])["Part"]
+        named = xml_codec.parse(body, "CompleteMultipartUpload", lists=["Part"], max_elements=100_000)["Part"]
         chosen = [parts[int(row["PartNumber"])] for row in named]
         if [row["ETag"] for row in named] != [part.etag for part in chosen]:
             return store_error(400, "InvalidPart")

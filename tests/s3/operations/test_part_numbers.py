@@ -4,16 +4,20 @@ import base64
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.envelope.errors import EnvelopeError
+from proxy.s3 import part_choice
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object, get_object_version
 from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.state import EncryptionRule
+from tests.fakes import FakeRandom
 from tests.s3.object_store import StoredObject, World, make_world
 from tests.s3.operations.test_multipart import KMS, PARTS, WHOLE, complete, create, send, uploaded
 
@@ -127,6 +131,37 @@ async def test_a_part_whose_footer_is_damaged_is_not_handed_out_whole() -> None:
     assert (await world.do(get_object, "partNumber=2")).body == PARTS[4]
     with pytest.raises(EnvelopeError):
         await world.do(get_object, "partNumber=3")
+
+
+@settings(max_examples=25)
+@given(sizes=st.lists(st.sampled_from([0, 1, 65_480, 65_481, 131_001]), min_size=1, max_size=5), data=st.data())
+async def test_parts_and_ranges_of_them_are_what_slicing_gives(sizes: list[int], data: st.DataObject) -> None:
+    """Whatever their numbers were, with their table on record and without."""
+    world = await make_world(rule=KMS)
+    numbers = data.draw(st.lists(st.integers(1, 10_000), min_size=len(sizes), max_size=len(sizes), unique=True))
+    upload_id = await create(world)
+    parts = [FakeRandom(str(index))(size) for index, size in enumerate(sizes)]
+    etags = {
+        number: await send(world, upload_id, number, part) for number, part in zip(sorted(numbers), parts, strict=True)
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part_choice, "MIN_PART", 0)
+        await complete(world, upload_id, etags)
+    whole = b"".join(parts)
+    for lost in (False, True):
+        if lost:
+            await world.gateway.objects.forget_bucket("b")
+        for position, part in enumerate(parts, 1):
+            assert (await world.do(get_object, f"partNumber={position}")).body == part
+        if whole:
+            first = data.draw(st.integers(0, len(whole) - 1))
+            last = data.draw(st.integers(first, len(whole) + 5))
+            if lost:
+                await world.gateway.objects.forget_bucket("b")
+            got = await world.do(get_object, Range=f"bytes={first}-{last}")
+            assert got.body == whole[first : last + 1]
+            assert (await world.do(get_object, Range=f"bytes=-{last + 1}")).body == whole[-last - 1 :]
+        assert (await world.do(get_object)).body == whole
 
 
 async def with_checksums(kind: str) -> tuple[World, list[str]]:
