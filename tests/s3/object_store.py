@@ -121,6 +121,9 @@ class ObjectStore:
     def _put(self, path: str, request: Request, body: bytes) -> Response:
         if request.headers.get("If-None-Match") == "*" and path in self.objects:
             return store_error(412, "PreconditionFailed")
+        condition = request.headers.get("If-Match")
+        if condition is not None and (path not in self.objects or self.objects[path].etag != condition):
+            return store_error(412, "PreconditionFailed")
         assert request.headers["Content-Length"] == str(len(body))
         self.objects[path] = StoredObject(body, kept(request))
         return Response(200, CIMultiDict({"ETag": self.objects[path].etag}))

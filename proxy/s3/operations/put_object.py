@@ -16,6 +16,7 @@ from proxy.aws.message import Headers, Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.envelope.digests import Digests
+from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import Header, Mode
 from proxy.envelope.ranges import FOOTER_THRESHOLD
 from proxy.envelope.v1 import Wrapping
@@ -101,7 +102,8 @@ async def write_object(
             add_envelope(headers, envelope_header.encode(header), gateway.settings.store.metadata_limit)
             record = await _announce(gateway, call, header, plan, begun)
         headers["Content-Length"] = str(size)
-        answer = await _store(gateway, call, Request("PUT", target.path, headers=headers, body=sealed), record)
+        request = Request("PUT", target.path, headers=headers, body=sealed)
+        answer = await _store(gateway, call, request, None if bare else header, record)
     upstream_etag = etag_of(answer.headers)
     if record is not None:
         shown = f'"{verifier.md5.hex()}"' if with_md5 else None
@@ -113,17 +115,37 @@ async def write_object(
     return Written(header, etag, verifier.checksums, answer.headers)
 
 
-async def _store(gateway: Gateway, call: Call, request: Request, announced: ObjectRecord | None) -> Response:
-    """The store's answer to a PUT that it has taken."""
+async def _store(
+    gateway: Gateway, call: Call, request: Request, header: Header | None, announced: ObjectRecord | None
+) -> Response:
+    """The store's answer to a PUT that it has taken; ``header`` is the object's, if it has an envelope."""
     try:
         answer = await gateway.upstream.send(request)
         if answer.status != 200:
-            raise await preconditions.write_error(gateway, call, await store_error(answer, call))
+            error = await store_error(answer, call)
+            own = None
+            if answer.status == 412 and header is not None and isinstance(request.body, bytes):
+                own = await _taken_before(gateway, request, header)
+            if own is not None:
+                return own
+            raise await preconditions.write_error(gateway, call, error)
     except (AwsError, BodyCutShort) as error:
         await drop_refused(gateway, announced, error)
         raise
     await answer.aclose()
     return answer
+
+
+async def _taken_before(gateway: Gateway, request: Request, header: Header) -> Response | None:
+    """The head of the object that is there, if it is this very one: a request that is sent again, over a connection
+    that turned out to be closed, may meet its own first success, which its condition then refuses."""
+    answer = await gateway.upstream.send(Request("HEAD", request.path))
+    await answer.aclose()
+    try:
+        there = envelope_header.decode(answer.headers) if answer.status == 200 else None
+    except EnvelopeError:
+        return None
+    return answer if there is not None and there.object_id == header.object_id else None
 
 
 async def _sealed(

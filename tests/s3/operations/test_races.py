@@ -164,6 +164,31 @@ async def test_a_put_that_is_refused_leaves_nothing_on_record(rule: EncryptionRu
     assert (await world.do(get_object)).body == b"plaintext from before"
 
 
+@pytest.mark.parametrize("rule", [S3, KMS])
+@pytest.mark.parametrize("condition", ["If_None_Match", "If_Match"])
+async def test_a_put_that_is_sent_twice_does_not_refuse_itself(rule: EncryptionRule, condition: str) -> None:
+    """The transport sends a short body again where a connection turns out to be closed, though the store may have
+    taken it."""
+    world, store = await gated(rule)
+    value = "*" if condition == "If_None_Match" else (await world.do(put_object, body=b"before")).headers["ETag"]
+    send = store.send
+
+    async def twice(request: Request) -> Response:
+        if request.method != "PUT":
+            return await send(request)
+        assert (await send(request)).status == 200
+        return await send(request)
+
+    store.send = twice  # type: ignore[method-assign]
+    put = await world.do(put_object, body=b"body", **{condition: value})
+    got = await world.do(get_object)
+    assert (got.body, got.headers["ETag"]) == (b"body", put.headers["ETag"])
+    assert (await listed(world)).etag == put.headers["ETag"]
+    store.send = send  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match="PreconditionFailed"):
+        await world.do(put_object, body=b"body", **{condition: value})
+
+
 @pytest.mark.parametrize("error", [BodyCutShort("gone"), AwsError("BadDigest", "wrong", 400)])
 async def test_a_body_that_fails_leaves_nothing_on_record(error: Exception) -> None:
     world, _ = await gated(S3)
