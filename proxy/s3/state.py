@@ -166,7 +166,9 @@ class UploadRegistry(Protocol):
         with ``after_upload``, after that one of its uploads; if it is not on record, all of that key's come."""
         ...
 
-    async def add_part(self, part: PartRecord) -> None: ...
+    async def add_part(self, part: PartRecord) -> bool:
+        """Adds an attempt if its upload is under way still, and says whether it is."""
+        ...
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
         """Every attempt, by part number and then by time."""

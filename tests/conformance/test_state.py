@@ -94,10 +94,11 @@ async def test_an_upload_comes_back_as_it_was_created(state: State) -> None:
 
 async def test_every_attempt_at_a_part_is_kept_in_order(state: State) -> None:
     await state.uploads.create(UPLOAD)
+    await state.uploads.create(replace(UPLOAD, upload_id="other"))
     later = replace(PART, attempt=b"b" * 16, modified=NOW + timedelta(seconds=1), upstream_etag='"u2"')
     tenth = replace(PART, number=10, modified=NOW - timedelta(seconds=1))
     for part in (tenth, later, PART, replace(PART, upload_id="other")):
-        await state.uploads.add_part(part)
+        assert await state.uploads.add_part(part)
     assert await state.uploads.parts(UPLOAD.upload_id) == [PART, later, tenth]
     await state.uploads.remove(UPLOAD.upload_id)
     assert await state.uploads.parts(UPLOAD.upload_id) == []
@@ -144,7 +145,20 @@ async def test_a_completed_upload_is_remembered_for_a_while(state: State) -> Non
     assert await state.uploads.get("other") == replace(other, completed=later)
 
 
+async def test_a_part_of_an_upload_that_has_ended_is_not_added(state: State) -> None:
+    assert not await state.uploads.add_part(PART)
+    await state.uploads.create(UPLOAD)
+    assert await state.uploads.add_part(PART)
+    await state.uploads.complete(UPLOAD.upload_id, NOW, NOW)
+    assert not await state.uploads.add_part(replace(PART, number=2))
+    assert await state.uploads.parts(UPLOAD.upload_id) == [PART]
+    await state.uploads.remove(UPLOAD.upload_id)
+    assert not await state.uploads.add_part(PART)
+    assert await state.uploads.parts(UPLOAD.upload_id) == []
+
+
 async def test_parallel_parts_are_all_there(state: State) -> None:
+    await state.uploads.create(UPLOAD)
     await asyncio.gather(*(state.uploads.add_part(replace(PART, number=number)) for number in range(1, 101)))
     assert [part.number for part in await state.uploads.parts(PART.upload_id)] == list(range(1, 101))
 

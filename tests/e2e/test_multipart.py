@@ -234,6 +234,33 @@ def test_abort(endpoint: Endpoint) -> None:
     assert not exists(endpoint, bucket, key)
 
 
+def test_abort_while_parts_are_on_their_way(two_worker_endpoint: Endpoint) -> None:
+    """Each is acknowledged or refused; in the end nothing of the upload is left."""
+    endpoint, client = two_worker_endpoint, s3(two_worker_endpoint)
+    bucket, key = shared_bucket(endpoint), new_key()
+    upload_id = begin(endpoint, bucket, key)
+
+    def sent(number: int) -> str:
+        try:
+            send(endpoint, bucket, key, upload_id, number, body(PART))
+        except client.exceptions.NoSuchUpload:
+            return "refused"
+        return "acknowledged"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = [pool.submit(sent, number) for number in range(1, 9)]
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        assert {each.result() for each in outcomes} <= {"refused", "acknowledged"}
+    with refused(404, "NoSuchUpload"):
+        client.list_parts(Bucket=bucket, Key=key, UploadId=upload_id)
+    with refused(404, "NoSuchUpload"):
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+    beneath = endpoint.store.client().list_multipart_uploads(Bucket=bucket, Prefix=key)
+    assert "Uploads" not in beneath
+    with contextlib.closing(sqlite3.connect(endpoint.folder / "state.db", timeout=10)) as state:
+        assert state.execute("SELECT count(*) FROM parts WHERE upload_id = ?", (upload_id,)).fetchone() == (0,)
+
+
 def test_an_upload_is_for_one_key(endpoint: Endpoint) -> None:
     bucket, key = shared_bucket(endpoint), new_key()
     upload_id = begin(endpoint, bucket, key)

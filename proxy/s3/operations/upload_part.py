@@ -8,7 +8,7 @@ from proxy.envelope import v1
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import customer_keys, multipart, payload, sse
 from proxy.s3 import etag as etags
-from proxy.s3.errors import invalid_request
+from proxy.s3.errors import invalid_request, no_such_upload
 from proxy.s3.forwarding import etag_of, expect
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
@@ -70,7 +70,9 @@ async def write_part(
         checksums=verifier.checksums,
         modified=gateway.clock(),
     )
-    await gateway.uploads.add_part(part)
+    if not await gateway.uploads.add_part(part):
+        # It was aborted or completed meanwhile; what the store has taken is part of nothing.
+        raise no_such_upload(upload.upload_id)
     return part
 
 

@@ -67,8 +67,12 @@ class MemoryUploads:
         found = sorted((row for row in rows if _place(row) > after), key=_place)
         return [row for row in found if row.key != after_key or after_upload is not None][:limit]
 
-    async def add_part(self, part: PartRecord) -> None:
+    async def add_part(self, part: PartRecord) -> bool:
+        upload = self._uploads.get(part.upload_id)
+        if upload is None or upload.completed is not None:
+            return False
         self._parts.setdefault(part.upload_id, []).append(part)
+        return True
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
         return sorted(self._parts.get(upload_id, []), key=lambda part: (part.number, part.modified))

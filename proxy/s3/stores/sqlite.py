@@ -164,7 +164,7 @@ class SqliteUploads:
         values = (bucket, len(start), start, key, key, after_upload, after_upload, key, after_upload, limit)
         return [_upload(row) for row in _read(self._reader, query, values)]
 
-    async def add_part(self, part: PartRecord) -> None:
+    async def add_part(self, part: PartRecord) -> bool:
         row = (
             part.upload_id,
             part.number,
@@ -176,7 +176,11 @@ class SqliteUploads:
             json.dumps(dict(part.checksums)),
             _microseconds(part.modified),
         )
-        await self._writer.execute(f"INSERT INTO parts ({_PART}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        under_way = "SELECT 1 FROM uploads WHERE upload_id = ? AND completed IS NULL"
+        statement = f"INSERT INTO parts ({_PART}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS ({under_way})"
+        return await self._writer.run(
+            lambda connection: connection.execute(statement, (*row, part.upload_id)).rowcount == 1
+        )
 
     async def parts(self, upload_id: str) -> list[PartRecord]:
         query = f"SELECT {_PART} FROM parts WHERE upload_id = ? ORDER BY number, modified, sequence"

@@ -19,7 +19,7 @@ from proxy.s3.operations.complete_multipart_upload import complete_multipart_upl
 from proxy.s3.operations.delete_objects import DELETE_OBJECT
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.head_object import head_object
-from proxy.s3.operations.multipart_uploads import create_multipart_upload
+from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.state import EncryptionRule, ObjectRecord
@@ -266,6 +266,21 @@ async def test_of_attempts_at_a_part_with_the_same_bytes_the_one_that_the_store_
     assert done.status == 200
     assert (await world.do(get_object)).body == body * count
     assert [row.upstream_etag for row in await records(world)] == [world.stored.etag]
+
+
+async def test_a_part_that_was_on_its_way_when_its_upload_was_aborted_is_not_acknowledged() -> None:
+    world, store = await gated(S3)
+    answer = await world.do(create_multipart_upload, "uploads")
+    assert isinstance(answer.body, bytes)
+    upload_id = xml_codec.parse(answer.body, "InitiateMultipartUploadResult")["UploadId"]
+    gate = store.hold("PUT")
+    part = asyncio.create_task(world.do(upload_part, f"partNumber=1&uploadId={upload_id}", body=b"body"))
+    await gate.reached.wait()
+    assert (await world.do(abort_multipart_upload, f"uploadId={upload_id}")).status == 204
+    gate.opened.set()
+    with pytest.raises(AwsError, match="NoSuchUpload"):
+        await part
+    assert await world.gateway.uploads.parts(upload_id) == []
 
 
 async def test_an_attempt_that_nobody_was_told_of_is_no_part() -> None:
