@@ -12,6 +12,10 @@ def access_denied(message: str = "Access Denied") -> AwsError:
     return AwsError("AccessDenied", message, 403)
 
 
+def object_locked() -> AwsError:
+    return access_denied("Access Denied because object protected by object lock.")
+
+
 def invalid_argument(message: str, name: str, value: str) -> AwsError:
     """InvalidArgument, with the argument's name and the value that was sent."""
     return AwsError("InvalidArgument", message, 400, detail={"ArgumentName": name, "ArgumentValue": value})

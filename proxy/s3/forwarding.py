@@ -24,7 +24,9 @@ from proxy.s3.errors import (
     method_not_allowed,
     no_such_bucket,
     no_such_key,
+    no_such_version,
     not_implemented,
+    object_locked,
     precondition_failed,
     service_unavailable,
     slow_down,
@@ -150,6 +152,9 @@ async def store_error(answer: Response, call: Call) -> AwsError:
     error = error_of(answer.status, await read_answer(answer), call.target)
     if error.status == 412:
         return condition_error(call)
+    version_id = call.request.parameter("versionId")
+    if error.code == "NoSuchKey" and version_id:
+        error = no_such_version(call.target.key, version_id)
     headers = passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id", "Allow"))
     return AwsError(error.code, error.message, error.status, detail=error.detail, headers=headers)
 
@@ -197,11 +202,18 @@ def error_of(status: int, body: bytes, target: Target) -> AwsError:
     if status < 400 or code in _OURS or not code.isalnum():
         return service_unavailable() if status != 403 else internal_error()
     code = code.removeprefix("XMinio")
+    if is_locked(document.get("Message", "")):
+        return object_locked()
     if status >= 500:
         # What went wrong inside the store, with whatever paths and addresses, is not the client's to know.
         return AwsError(code, _SERVER_ERRORS.get(code), status)
     detail = {name: text for name in _DETAIL if (text := document.get(name))}
     return AwsError(code, _message(document), status, detail=detail)
+
+
+def is_locked(message: str) -> bool:
+    """Whether a store's words say that an object is locked: MinIO has an error of its own for that."""
+    return "WORM protected" in message
 
 
 def _message(document: Mapping[str, str]) -> str | None:

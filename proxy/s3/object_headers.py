@@ -3,6 +3,8 @@
 Nothing passes that is not named here.
 """
 
+import base64
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -12,6 +14,9 @@ from proxy.aws.message import Headers
 from proxy.envelope.header import METADATA_PREFIX, is_reserved
 from proxy.s3.errors import acls_not_supported, invalid_argument, metadata_too_large, not_implemented
 from proxy.s3.payload import stored_content_encoding
+from proxy.s3.store_profiles import StoreProfile
+
+REDIRECT: Final = "x-amz-website-redirect-location"
 
 SYSTEM_HEADERS: Final = (
     "Cache-Control",
@@ -19,7 +24,7 @@ SYSTEM_HEADERS: Final = (
     "Content-Language",
     "Content-Type",
     "Expires",
-    "x-amz-website-redirect-location",
+    REDIRECT,
 )
 """System-defined metadata that goes up and comes back as it is; Content-Encoding loses ``aws-chunked``."""
 
@@ -57,17 +62,27 @@ DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 USER_METADATA_LIMIT: Final = 2048
 """Bytes of a client's user metadata, names (after ``x-amz-meta-``) and values, as on AWS."""
 
+_EMPTY_WORD: Final = "=?UTF-8?Q??="
+"""An empty value, for a store that drops one: RFC 2047's word without a character, which nobody sends."""
+_WORD = re.compile(r"=\?UTF-8\?B\?([A-Za-z0-9+/]*(={0,2}))\?=")
+_STORAGE_CLASS: Final = "x-amz-storage-class"
 _GRANTS: Final = "x-amz-grant-"
 _HARMLESS_ACLS: Final = ("private", "bucket-owner-full-control")
 
 
-def to_store(headers: Headers) -> CIMultiDict[str]:
+def to_store(headers: Headers, store: StoreProfile) -> CIMultiDict[str]:
     """The fields of a new object that go up: system headers, user metadata, storage class, tags and lock.
 
+    Metadata that is not ASCII goes up as it comes back, in the encoded words of RFC 2047: so it is the same whatever a
+    store makes of other characters.
+
     Raises:
-        AwsError: MetadataTooLarge; AccessControlListNotSupported; InvalidArgument for a name that the envelope owns.
+        AwsError: MetadataTooLarge; AccessControlListNotSupported; InvalidArgument for a name that the envelope owns;
+            NotImplemented for what the store would drop.
     """
     _refuse_acl(headers)
+    if store.drops_redirects and REDIRECT in headers:
+        raise not_implemented(REDIRECT)
     found = pick(headers, _WRITE_HEADERS)
     found.setdefault("Content-Type", DEFAULT_CONTENT_TYPE)
     encoding = stored_content_encoding(headers.get("Content-Encoding"))
@@ -77,13 +92,11 @@ def to_store(headers: Headers) -> CIMultiDict[str]:
     for name in metadata:
         if is_reserved(name):
             raise invalid_argument("The metadata name is reserved.", name, metadata[name])
-    size = sum(
-        len(name) - len(METADATA_PREFIX) + len(value.encode("utf-8", "surrogateescape"))
-        for name, value in metadata.items()
-    )
+    size = sum(len(name) - len(METADATA_PREFIX) + _size(value) for name, value in metadata.items())
     if size > USER_METADATA_LIMIT:
         raise metadata_too_large(size, USER_METADATA_LIMIT)
-    found.extend(metadata)
+    for name, value in metadata.items():
+        found[name] = _EMPTY_WORD if not value and store.drops_empty_metadata else _mail_safe(value)
     return found
 
 
@@ -106,10 +119,34 @@ def add_envelope(headers: CIMultiDict[str], envelope: Mapping[str, str], store_l
 def from_store(headers: Headers) -> CIMultiDict[str]:
     """The fields of an object that a client sees: without the envelope's."""
     found = pick(headers, READ_HEADERS)
+    if found.get(_STORAGE_CLASS) == "STANDARD":
+        # S3 names every class but this one.
+        del found[_STORAGE_CLASS]
     for name, value in headers.items():
         if name.lower().startswith(METADATA_PREFIX) and not is_reserved(name):
-            found.add(name.lower(), value)
+            found.add(name.lower(), "" if value == _EMPTY_WORD else _mail_safe(value))
     return found
+
+
+def _mail_safe(value: str) -> str:
+    """A value that is not ASCII as an encoded word of RFC 2047, which is how S3 gives it back. Bytes that are not UTF-8
+    are taken for ISO 8859-1."""
+    if value.isascii():
+        return value
+    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("iso-8859-1").encode()
+    return f"=?UTF-8?B?{base64.b64encode(data).decode()}?="
+
+
+def _size(value: str) -> int:
+    """What a value counts for: its bytes; those of an encoded word before they were encoded."""
+    word = _WORD.fullmatch(value)
+    if word is not None:
+        return len(word[1]) // 4 * 3 - len(word[2])
+    return len(value.encode("utf-8", "surrogateescape"))
 
 
 def pick(headers: Headers, names: Iterable[str]) -> CIMultiDict[str]:

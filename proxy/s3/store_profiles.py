@@ -65,6 +65,10 @@ class StoreProfile:
     """Gives a copy the object lock that the request asks for, and not that of its source."""
     lists_versions_by_folder: bool = False
     """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
+    drops_redirects: bool = False
+    """Answers 200 to ``x-amz-website-redirect-location`` and does not keep it."""
+    drops_empty_metadata: bool = False
+    """Does not keep metadata whose value is empty."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     unfit_keys: re.Pattern[str] | None = None
@@ -85,6 +89,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
     "ceph": StoreProfile("ceph"),
     "minio": StoreProfile(
         "minio",
+        drops_redirects=True,
         # A key that ends in "/" is kept under its name with this suffix in place of the slash.
         unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),
         changes=_COMMON
@@ -104,6 +109,8 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         copies_keep_parts=True,
         copies_with_locks=False,
         lists_versions_by_folder=True,
+        drops_redirects=True,
+        drops_empty_metadata=True,
         metadata_limit=8192,
         # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
         unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),

@@ -3,11 +3,14 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.s3.object_headers import add_envelope, from_store, to_store
+from proxy.s3.store_profiles import PROFILES, StoreProfile
+
+PLAIN = StoreProfile()
 
 
 def refused(headers: dict[str, str]) -> AwsError:
     with pytest.raises(AwsError) as error:
-        to_store(CIMultiDict(headers))
+        to_store(CIMultiDict(headers), PLAIN)
     return error.value
 
 
@@ -27,7 +30,7 @@ def test_only_named_fields_and_user_metadata_go_up():
         "Host": "here",
         "Content-Length": "10",
     }
-    assert dict(to_store(CIMultiDict(sent))) == {
+    assert dict(to_store(CIMultiDict(sent), PLAIN)) == {
         "Cache-Control": "no-cache",
         "Content-Type": "text/plain",
         "Content-Encoding": "gzip",
@@ -38,12 +41,14 @@ def test_only_named_fields_and_user_metadata_go_up():
 
 
 def test_s3s_default_content_type_goes_up_where_the_client_names_none():
-    assert dict(to_store(CIMultiDict({"Content-Encoding": "aws-chunked"}))) == {"Content-Type": "binary/octet-stream"}
+    assert dict(to_store(CIMultiDict({"Content-Encoding": "aws-chunked"}), PLAIN)) == {
+        "Content-Type": "binary/octet-stream"
+    }
 
 
 def test_user_metadata_is_limited_as_on_aws_counting_names_and_utf8_bytes():
-    assert "x-amz-meta-ab" in to_store(CIMultiDict({"x-amz-meta-ab": "v" * 2046}))
-    assert "x-amz-meta-ab" in to_store(CIMultiDict({"x-amz-meta-ab": "é" * 1023}))
+    assert "x-amz-meta-ab" in to_store(CIMultiDict({"x-amz-meta-ab": "v" * 2046}), PLAIN)
+    assert "x-amz-meta-ab" in to_store(CIMultiDict({"x-amz-meta-ab": "é" * 1023}), PLAIN)
     error = refused({"x-amz-meta-ab": "é" * 1023 + "v"})
     assert (error.status, error.code) == (400, "MetadataTooLarge")
     assert error.detail == {"Size": "2049", "MaxSizeAllowed": "2048"}
@@ -93,3 +98,41 @@ def test_what_comes_back_hides_the_envelope_and_the_stores_own_fields():
         "x-amz-meta-name": "value",
         "x-amz-version-id": "v1",
     }
+
+
+@pytest.mark.parametrize(
+    ("sent", "word"),
+    [("é", "=?UTF-8?B?w6k=?="), ("\udce9", "=?UTF-8?B?w6k=?="), ("日本 x", "=?UTF-8?B?5pel5pysIHg=?="), ("a", "a")],
+)
+def test_metadata_that_is_not_ascii_becomes_an_encoded_word_in_both_directions(sent, word):
+    assert to_store(CIMultiDict({"x-amz-meta-a": sent}), PLAIN)["x-amz-meta-a"] == word
+    assert from_store(CIMultiDict({"x-amz-meta-a": sent}))["x-amz-meta-a"] == word
+    # As a copy of the object has it.
+    assert to_store(from_store(CIMultiDict({"x-amz-meta-a": sent})), PLAIN)["x-amz-meta-a"] == word
+
+
+def test_an_encoded_word_counts_as_what_it_stands_for():
+    for text in ("é" * 1023, "é" * 1022 + "ab", "é" * 1022 + "a"):
+        word = from_store(CIMultiDict({"x-amz-meta-ab": text}))["x-amz-meta-ab"]
+        assert to_store(CIMultiDict({"x-amz-meta-ab": word}), PLAIN)["x-amz-meta-ab"] == word
+    word = from_store(CIMultiDict({"x-amz-meta-ab": "é" * 1023 + "v"}))["x-amz-meta-ab"]
+    assert refused({"x-amz-meta-ab": word}).detail == {"Size": "2049", "MaxSizeAllowed": "2048"}
+
+
+def test_an_empty_value_is_kept_where_the_store_would_drop_it():
+    up = to_store(CIMultiDict({"x-amz-meta-a": ""}), PROFILES["seaweedfs"])
+    assert up["x-amz-meta-a"]
+    assert from_store(up)["x-amz-meta-a"] == ""
+    assert to_store(CIMultiDict({"x-amz-meta-a": ""}), PLAIN)["x-amz-meta-a"] == ""
+
+
+def test_a_redirection_that_the_store_would_drop_is_refused():
+    headers = CIMultiDict({"x-amz-website-redirect-location": "/other"})
+    assert to_store(headers, PLAIN)["x-amz-website-redirect-location"] == "/other"
+    with pytest.raises(AwsError, match="NotImplemented"):
+        to_store(headers, PROFILES["minio"])
+
+
+def test_the_usual_storage_class_is_not_named():
+    assert "x-amz-storage-class" not in from_store(CIMultiDict({"x-amz-storage-class": "STANDARD"}))
+    assert from_store(CIMultiDict({"x-amz-storage-class": "GLACIER"}))["x-amz-storage-class"] == "GLACIER"

@@ -210,14 +210,14 @@ async def _new_headers(gateway: Gateway, call: Call, source: Source) -> CIMultiD
     """
     asked = call.request.headers
     if asked.get(_METADATA_DIRECTIVE) == "REPLACE":
-        headers = to_store(asked)
+        headers = to_store(asked, gateway.settings.store)
     else:
         kept = CIMultiDict(
             (name, value) for name, value in from_store(source.headers).items() if not _NOT_COPIED.fullmatch(name)
         )
         kept.extend(pick(asked, (*_OF_REQUEST, "x-amz-acl")))
         kept.extend((name, value) for name, value in asked.items() if name.lower().startswith("x-amz-grant-"))
-        headers = to_store(kept)
+        headers = to_store(kept, gateway.settings.store)
     if asked.get(_TAGGING_DIRECTIVE) == "REPLACE":
         tags = asked.get("x-amz-tagging", "")
     else:

@@ -15,8 +15,16 @@ from proxy.aws.message import Response
 from proxy.s3 import etag as etags
 from proxy.s3.authorization import authorize
 from proxy.s3.documents import read_document
-from proxy.s3.errors import access_denied, invalid_argument, invalid_request, malformed_xml, not_implemented, unfit_key
-from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
+from proxy.s3.errors import (
+    access_denied,
+    invalid_argument,
+    invalid_request,
+    malformed_xml,
+    not_implemented,
+    object_locked,
+    unfit_key,
+)
+from proxy.s3.forwarding import content_md5, expect, is_locked, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
 from proxy.s3.operation import Level, operation
@@ -206,7 +214,7 @@ def _parse_result(document: bytes) -> tuple[list[dict[str, str]], list[dict[str,
             deleted.append(_only(members, ("Key", "VersionId", "DeleteMarker", "DeleteMarkerVersionId")))
             members.clear()
         elif name == "Error":
-            failed.append(_only(members, ("Key", "VersionId", "Code", "Message")))
+            failed.append(_failure(members))
             members.clear()
         else:
             members[name] = text
@@ -216,6 +224,14 @@ def _parse_result(document: bytes) -> tuple[list[dict[str, str]], list[dict[str,
     except xml_codec.XmlError as error:
         raise UpstreamError("the store's answer can't be read") from error
     return deleted, failed
+
+
+def _failure(members: Mapping[str, str]) -> dict[str, str]:
+    found = _only(members, ("Key", "VersionId", "Code", "Message"))
+    if is_locked(found.get("Message", "")):
+        locked = object_locked()
+        found |= {"Code": locked.code, "Message": locked.message or ""}
+    return found
 
 
 def _only(members: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

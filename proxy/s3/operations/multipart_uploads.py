@@ -30,7 +30,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
         raise access_denied("Anonymous users cannot initiate multipart uploads. Please authenticate.")
     settings, target = gateway.settings, call.target
     choice = sse.choose(call, settings)
-    headers = to_store(call.request.headers)
+    headers = to_store(call.request.headers, gateway.settings.store)
     algorithm, checksum_type = multipart.checksum_settings(call)
     if target.key.endswith("/") and settings.store.drops_marker_bodies:
         raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")

@@ -45,7 +45,7 @@ async def put_object(gateway: Gateway, call: Call) -> Response:
     begun = gateway.clock()
     target = call.target
     choice = sse.choose(call, gateway.settings)
-    headers = to_store(call.request.headers)
+    headers = to_store(call.request.headers, gateway.settings.store)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
     refuse_lost_content(gateway, target, plan.length)
     records = await records_of(gateway, target)

@@ -164,7 +164,8 @@ async def _same_headers(gateway: Gateway, source: Source) -> CIMultiDict[str]:
     told = from_store(source.headers)
     answers = {name.lower() for name in READ_HEADERS if name.lower().startswith("x-amz-")} | {"last-modified"}
     left_out = answers - {name.lower() for name in _KEPT}
-    headers = to_store(CIMultiDict((name, value) for name, value in told.items() if name.lower() not in left_out))
+    kept = CIMultiDict((name, value) for name, value in told.items() if name.lower() not in left_out)
+    headers = to_store(kept, gateway.settings.store)
     if copy_source.has_tags(source):
         headers["x-amz-tagging"] = await copy_source.read_tags(gateway, source)
     return headers
