@@ -184,7 +184,7 @@ async def _complete(
         raise error_of(500, body, call.target) from None
     if not isinstance(found, str) or not found:
         # Ceph 16.2 leaves it empty.
-        return await _completed_before(gateway, call, object_id, chosen, error_of(500, b"", call.target))
+        return await _completed_before(gateway, call, record, previous, chosen, error_of(500, b"", call.target))
     etag = found.strip('"')
     return answer.headers, f'"{etag}"'
 
