@@ -91,12 +91,11 @@ def refusal(
     record = bucket or call.bucket
     question = Question(caller, action, target.arn, Subject(call, action, clock, record).lookup)
     owner = record.account if record is not None else caller.account
-    own = policy_of(record) if record is not None else None
     at_home = owner == caller.account
+    never_locked_out = action in _NEVER_LOCKED_OUT and at_home and is_root(caller)
+    own = policy_of(record) if record is not None and not never_locked_out else None
     if not at_home and own is not None and own.public and _restricts(record):
         return errors.access_denied()
-    if action in _NEVER_LOCKED_OUT and at_home and is_root(caller):
-        own = None
     answer = policy.decide(question, owner, own.policy if own is not None else None)
     if answer.allowed:
         return None

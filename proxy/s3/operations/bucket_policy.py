@@ -16,7 +16,7 @@ from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.s3 import bucket_policy
-from proxy.s3.bucket_policy import BucketPolicy, policy_of
+from proxy.s3.bucket_policy import policy_of
 from proxy.s3.bucket_records import change_record
 from proxy.s3.documents import read_document
 from proxy.s3.errors import access_denied, method_not_allowed
@@ -33,9 +33,9 @@ _SUB_RESOURCE: Final = ("policy",)
 async def get_bucket_policy(gateway: Gateway, call: Call) -> Response:  # noqa: ARG001 - the record is the answer
     """The document as it was put."""
     _check_account(call)
-    _existing(call)
-    body = (call.record.policy or "").encode()
-    return Response(200, CIMultiDict({"Content-Type": "application/json"}), body)
+    if call.record.policy is None:
+        raise _no_policy(call)
+    return Response(200, CIMultiDict({"Content-Type": "application/json"}), call.record.policy.encode())
 
 
 @operation("PutBucketPolicy", "PUT", Level.BUCKET, "s3:PutBucketPolicy", query=_SUB_RESOURCE)
@@ -66,7 +66,10 @@ async def delete_bucket_policy(gateway: Gateway, call: Call) -> Response:
 @operation("GetBucketPolicyStatus", "GET", Level.BUCKET, "s3:GetBucketPolicyStatus", query=("policyStatus",))
 async def get_bucket_policy_status(gateway: Gateway, call: Call) -> Response:  # noqa: ARG001 - the record is the answer
     """Whether the policy is public."""
-    document = xml_codec.render("PolicyStatus", {"IsPublic": _existing(call).public})
+    found = policy_of(call.record)
+    if found is None:
+        raise _no_policy(call)
+    document = xml_codec.render("PolicyStatus", {"IsPublic": found.public})
     return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
 
 
@@ -75,9 +78,6 @@ def _check_account(call: Call) -> None:
         raise method_not_allowed()
 
 
-def _existing(call: Call) -> BucketPolicy:
-    found = policy_of(call.record)
-    if found is None:
-        detail = {"BucketName": call.target.bucket}
-        raise AwsError("NoSuchBucketPolicy", "The bucket policy does not exist", 404, detail=detail)
-    return found
+def _no_policy(call: Call) -> AwsError:
+    detail = {"BucketName": call.target.bucket}
+    return AwsError("NoSuchBucketPolicy", "The bucket policy does not exist", 404, detail=detail)
