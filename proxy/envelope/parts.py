@@ -151,6 +151,11 @@ def encode(table: PartsTable, header: Header, data_key: bytes) -> bytes:
     Raises:
         ValueError: the table is not well formed, or of another object than the header.
     """
+    return encode_under(table, header, table_key(data_key, header.salt))
+
+
+def encode_under(table: PartsTable, header: Header, key: bytes) -> bytes:
+    """``encode`` for who has but the key of the MAC (``keys.table_key``), which opens nothing."""
     if table.object_id != header.object_id:
         raise ValueError("the table is another object's")
     _check_order([part.number for part in table.parts])
@@ -168,7 +173,7 @@ def encode(table: PartsTable, header: Header, data_key: bytes) -> bytes:
     )
     rows = [row.pack(part.number, part.size, part.salt, *_write_slots(codes, part.checksums)) for part in table.parts]
     data = b"".join((head, codes, whole, *rows))
-    return data + _mac(data, header, data_key)
+    return data + _mac(data, key)
 
 
 @lru_cache(maxsize=_DECODED)
@@ -211,7 +216,7 @@ def verify(data: bytes, header: Header, data_key: bytes) -> PartsTable:
     Raises:
         EnvelopeError: it is damaged or another object's.
     """
-    if not hmac.compare_digest(_mac(data[:-_MAC_SIZE], header, data_key), data[-_MAC_SIZE:]):
+    if not hmac.compare_digest(_mac(data[:-_MAC_SIZE], table_key(data_key, header.salt)), data[-_MAC_SIZE:]):
         raise EnvelopeError("the table of parts is damaged or another object's")
     table = decode(data)
     if table.object_id != header.object_id:
@@ -219,8 +224,8 @@ def verify(data: bytes, header: Header, data_key: bytes) -> PartsTable:
     return replace(table, verified=True)
 
 
-def _mac(data: bytes, header: Header, data_key: bytes) -> bytes:
-    return hmac.digest(table_key(data_key, header.salt), data, "sha256")
+def _mac(data: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, data, "sha256")
 
 
 def _check_order(numbers: Sequence[int]) -> None:

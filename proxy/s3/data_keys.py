@@ -8,15 +8,17 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption
 from dataclasses import replace
 
 from proxy.aws.credentials import Caller, CallOrigin
+from proxy.envelope import keys as envelope_keys
 from proxy.envelope import v1
-from proxy.envelope.header import Header, Mode
+from proxy.envelope.header import WRAPPED_SIZE, Header, Mode
 from proxy.envelope.v1 import Wrapping
 from proxy.kms.provider import S3_OWNED_KEY
 from proxy.s3 import customer_keys
 from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.gateway import Gateway, Target
-from proxy.s3.sse import Choice, full_context, require_signature
+from proxy.s3.sse import OBJECT_ARN, Choice, full_context, require_signature
 from proxy.s3.state import BucketRecord
+from proxy.xaes import NONCE_SIZE
 
 
 async def new_data_key(gateway: Gateway, origin: CallOrigin, target: Target, choice: Choice) -> tuple[bytes, Wrapping]:
@@ -102,6 +104,37 @@ async def data_key_of(
     if header.outer_wrapped_key is not None:
         return plaintext + await gateway.keys.decrypt(origin, S3_OWNED_KEY, header.outer_wrapped_key, context)
     return plaintext
+
+
+async def seal_table_key(
+    gateway: Gateway, origin: CallOrigin, target: Target, header: Header, data_key: bytes
+) -> bytes:
+    """The key of the MAC over the table of parts of an upload under SSE-C, for its completion, which may come without
+    the customer's key. It is wrapped under S3's own key, and opens nothing of the object.
+
+    Raises:
+        KmsError: the key service fails.
+    """
+    made = await gateway.keys.generate_data_key(origin, S3_OWNED_KEY, _table_context(target))
+    nonce = gateway.random(NONCE_SIZE)
+    secret = envelope_keys.table_key(data_key, header.salt)
+    return made.wrapped + envelope_keys.wrap(made.plaintext, secret, target.arn, header.object_id, b"", nonce)
+
+
+async def open_table_key(gateway: Gateway, origin: CallOrigin, target: Target, header: Header, sealed: bytes) -> bytes:
+    """What ``seal_table_key`` has sealed.
+
+    Raises:
+        KmsError: the key service fails.
+        EnvelopeError: it is of another upload, or damaged.
+    """
+    blob, wrapped = sealed[:-WRAPPED_SIZE], sealed[-WRAPPED_SIZE:]
+    key = await gateway.keys.decrypt(origin, S3_OWNED_KEY, blob, _table_context(target))
+    return envelope_keys.unwrap(key, wrapped, target.arn, header.object_id, b"")
+
+
+def _table_context(target: Target) -> dict[str, str]:
+    return {OBJECT_ARN: target.arn, "sse-proxy": "table of parts"}
 
 
 def service_origin(bucket: BucketRecord) -> CallOrigin:

@@ -9,9 +9,10 @@ from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import Header, Mode
+from proxy.envelope.keys import table_key
 from proxy.envelope.v1 import Unlocked
 from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.data_keys import data_key_of
+from proxy.s3.data_keys import data_key_of, open_table_key
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_upload
 from proxy.s3.forwarding import render_query
 from proxy.s3.gateway import Call, Gateway, Target
@@ -84,6 +85,22 @@ async def unlock(
         message = "The provided encryption parameters did not match the ones used originally."
         raise invalid_request(message) from None
     return v1.unlock(header, data_key), data_key
+
+
+async def to_complete(
+    gateway: Gateway, call: Call, upload: UploadRecord, customer_key: CustomerKey | None
+) -> tuple[Header, bytes]:
+    """The header of an upload that is to be completed, and the key of the MAC over its table of parts. Under SSE-C, AWS
+    needs the customer's key only where the upload has a checksum algorithm.
+
+    Raises:
+        AwsError, KmsError: as ``unlock``.
+    """
+    header = header_of(upload)
+    if header.mode is Mode.CUSTOMER and customer_key is None and upload.checksum_algorithm is None:
+        return header, await open_table_key(gateway, call.origin, call.target, header, upload.sealed_table_key)
+    _, data_key = await unlock(gateway, call, upload, customer_key)
+    return header, table_key(data_key, header.salt)
 
 
 def part_number(call: Call) -> int:

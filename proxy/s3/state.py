@@ -75,6 +75,9 @@ class UploadRecord:
     created: datetime
     completed: datetime | None = None
     """When its object was made: a completion whose answer was lost is asked for again."""
+    sealed_table_key: bytes = b""
+    """Under SSE-C: the key of the MAC over the table of parts (``data_keys.seal_table_key``), since a completion may
+    come without the customer's key."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,15 @@ NOW = datetime(2026, 11, 23, 6, 7, 8, 123456, tzinfo=UTC)
 BUCKET = BucketRecord("one", "111122223333", "eu-west-1", NOW)
 RULE = EncryptionRule("aws:kms", "alias/Mine", bucket_key_enabled=True, blocks_customer_keys=True)
 UPLOAD = UploadRecord(
-    "upload/1=", "one", "päth/\udcff key", "111122223333", {"x-amz-meta-a": "b"}, "CRC32", "COMPOSITE", NOW
+    "upload/1=",
+    "one",
+    "päth/\udcff key",
+    "111122223333",
+    {"x-amz-meta-a": "b"},
+    "CRC32",
+    "COMPOSITE",
+    NOW,
+    sealed_table_key=b"sealed",
 )
 PART = PartRecord("upload/1=", 1, '"u1"', '"c1"', b"a" * 16, b"s" * 32, 5, {"CRC32": "AAAAAA=="}, NOW)
 OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW, "v1", layers=2)

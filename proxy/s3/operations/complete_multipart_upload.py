@@ -76,15 +76,15 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
     records = await records_of(gateway, target)
     conditions = await preconditions.for_write(gateway, call, records)
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
-    unlocked, data_key = await multipart.unlock(gateway, call, upload, customer_key)
+    header, table_key = await multipart.to_complete(gateway, call, upload, customer_key)
     checksum_type = upload.checksum_type or multipart.FULL_OBJECT
     table = PartsTable(
-        unlocked.header.object_id,
+        header.object_id,
         [Part(part.number, part.size, part.salt, part.checksums) for part in chosen],
         whole,
         checksum_type,
     )
-    encoded = envelope_parts.encode(table, unlocked.header, data_key)
+    encoded = envelope_parts.encode_under(table, header, table_key)
     now = gateway.clock()
     record = ObjectRecord(
         target.bucket,
@@ -95,11 +95,11 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
         None,
         encoded,
         now,
-        layers=unlocked.header.layers,
+        layers=header.layers,
     )
     answered, version_id = await _on_record(gateway, call, upload, record, records, chosen, conditions)
     await gateway.uploads.complete(upload.upload_id, gateway.clock(), now - _REMEMBERED)
-    found = CIMultiDict(sse.response_headers(unlocked.header))
+    found = CIMultiDict(sse.response_headers(header))
     found["Content-Type"] = "application/xml"
     if version_id is not None:
         found["x-amz-version-id"] = version_id

@@ -10,7 +10,7 @@ from proxy.aws.message import Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
 from proxy.s3 import multipart, sse
-from proxy.s3.data_keys import new_data_key
+from proxy.s3.data_keys import new_data_key, seal_table_key
 from proxy.s3.errors import access_denied, invalid_request, no_such_upload
 from proxy.s3.forwarding import error_of, expect, parse_answer, read_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
@@ -38,6 +38,9 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
     header = v1.new_multipart(
         data_key, wrapping, checksum_algorithm=algorithm, checksum_type=checksum_type, random=gateway.random
     )
+    sealed_table_key = b""
+    if choice.customer_key is not None:
+        sealed_table_key = await seal_table_key(gateway, call.origin, target, header, data_key)
     envelope = envelope_header.encode(header)
     add_envelope(headers, envelope, settings.store.metadata_limit)
     answer = await gateway.upstream.send(Request("POST", target.path, "uploads", headers))
@@ -51,6 +54,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
         algorithm,
         checksum_type,
         gateway.clock(),
+        sealed_table_key=sealed_table_key,
     )
     try:
         await gateway.uploads.create(upload)

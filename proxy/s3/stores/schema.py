@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.s3.state import StateUnavailable
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 _APPLICATION_ID: Final = 0x53334B50
 _BUSY_SECONDS: Final = 10.0
 
@@ -24,7 +24,7 @@ _SCHEMA = (
     """CREATE TABLE uploads (
         upload_id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, account TEXT NOT NULL,
         metadata TEXT NOT NULL, checksum_algorithm TEXT, checksum_type TEXT, created INTEGER NOT NULL,
-        completed INTEGER
+        completed INTEGER, sealed_table_key BLOB NOT NULL
     )""",
     "CREATE INDEX uploads_by_completion ON uploads (completed) WHERE completed IS NOT NULL",
     """CREATE TABLE parts (
@@ -55,6 +55,7 @@ _MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "CREATE INDEX uploads_by_completion ON uploads (completed) WHERE completed IS NOT NULL",
     ),
     6: ("ALTER TABLE objects ADD COLUMN layers INTEGER NOT NULL DEFAULT 1",),
+    7: ("ALTER TABLE uploads ADD COLUMN sealed_table_key BLOB NOT NULL DEFAULT x''",),
 }
 """What brings a file to a version from the one before."""
 

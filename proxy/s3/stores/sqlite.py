@@ -52,7 +52,9 @@ _BUCKET_COLUMNS = (
     "blocks_customer_keys",
 )
 _BUCKET = ", ".join(_BUCKET_COLUMNS)
-_UPLOAD = "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created, completed"
+_UPLOAD = (
+    "upload_id, bucket, key, account, metadata, checksum_algorithm, checksum_type, created, completed, sealed_table_key"
+)
 _PART = "upload_id, number, upstream_etag, etag, attempt, salt, size, checksums, modified"
 _OBJECT = "bucket, key, object_id, upstream_etag, size, etag, parts, written, version_id, layers"
 _PUT_BUCKET = f"INSERT OR REPLACE INTO buckets ({_BUCKET}) VALUES ({', '.join('?' * len(_BUCKET_COLUMNS))})"
@@ -143,9 +145,10 @@ class SqliteUploads:
             upload.checksum_type,
             _microseconds(upload.created),
             None if upload.completed is None else _microseconds(upload.completed),
+            upload.sealed_table_key,
         )
         await self._writer.execute(
-            f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
         )
 
     async def get(self, upload_id: str) -> UploadRecord | None:
@@ -325,7 +328,7 @@ def _access_block_bits(block: PublicAccessBlock | None) -> int | None:
 
 
 def _upload(row: Sequence[Any]) -> UploadRecord:
-    upload_id, bucket, key, account, metadata, algorithm, kind, created, completed = row
+    upload_id, bucket, key, account, metadata, algorithm, kind, created, completed, sealed_table_key = row
     return UploadRecord(
         upload_id,
         bucket,
@@ -336,6 +339,7 @@ def _upload(row: Sequence[Any]) -> UploadRecord:
         kind,
         _moment(created),
         None if completed is None else _moment(completed),
+        sealed_table_key,
     )
 
 

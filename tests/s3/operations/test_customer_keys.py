@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,15 @@ import pytest
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.envelope import header as envelope_header
+from proxy.envelope import keys as envelope_keys
+from proxy.envelope import v1
+from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import KEY_NAME, Mode
+from proxy.kms.errors import KmsError
+from proxy.s3 import customer_keys
+from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.data_keys import open_table_key
+from proxy.s3.gateway import Target
 from proxy.s3.operation import Operation
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
@@ -46,6 +55,10 @@ def customer(key: bytes) -> dict[str, str]:
 
 MINE, OTHER = customer(b"m" * 32), customer(b"o" * 32)
 ANSWERED = {name: value for name, value in MINE.items() if not name.endswith("-key")}
+
+
+def crc32(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
 async def secure_world(rule: EncryptionRule | None = None) -> World:
@@ -143,6 +156,48 @@ async def test_every_part_needs_the_key_that_the_upload_began_with() -> None:
     assert (await world.do(get_object, Range="bytes=100-200", **MINE)).body == BODY[100:201]
     assert (await world.do(head_object, **MINE)).headers["Content-Length"] == str(len(BODY))
     assert (await refused(world, get_object)).message == NEEDED
+
+
+async def test_a_completion_needs_the_key_where_there_is_a_checksum_algorithm() -> None:
+    for algorithm in (None, "CRC32"):
+        world = await secure_world()
+        asked = {} if algorithm is None else {"x-amz-checksum-algorithm": algorithm}
+        upload_id = await create(world, **MINE, **asked)
+        headers = {**MINE, **({} if algorithm is None else {"x-amz-checksum-crc32": crc32(BODY)})}
+        part = await world.do(upload_part, f"partNumber=1&uploadId={upload_id}", body=BODY, **headers)
+        row = {"PartNumber": 1, "ETag": part.headers["ETag"]}
+        if algorithm is not None:
+            row["ChecksumCRC32"] = crc32(BODY)
+        document = xml_codec.render("CompleteMultipartUpload", {"Part": [row]})
+        query = f"uploadId={upload_id}"
+        error = await refused(world, complete_multipart_upload, query, body=document, **OTHER)
+        assert error.message == "The provided encryption parameters did not match the ones used originally."
+        if algorithm is not None:
+            error = await refused(world, complete_multipart_upload, query, body=document)
+            assert (error.status, error.code, error.message) == (400, "InvalidRequest", INITIATE)
+            await world.do(complete_multipart_upload, query, body=document, **MINE)
+        else:
+            await world.do(complete_multipart_upload, query, body=document)
+        assert (await world.do(get_object, **MINE)).body == BODY
+        assert (await refused(world, get_object)).message == NEEDED
+
+
+async def test_what_is_kept_for_a_completion_opens_nothing() -> None:
+    world = await secure_world()
+    upload_id = await create(world, **MINE)
+    upload = await world.gateway.uploads.get(upload_id)
+    assert upload is not None
+    header = envelope_header.decode(upload.metadata)
+    assert header is not None
+    call = world.call(put_object)
+    kept = await open_table_key(world.gateway, call.origin, call.target, header, upload.sealed_table_key)
+    data_key = customer_keys.unwrap(header, CustomerKey(b"m" * 32, ""), call.target.arn)
+    assert kept == envelope_keys.table_key(data_key, header.salt)
+    with pytest.raises(EnvelopeError):
+        v1.unlock(header, kept)
+    for place in (Target("b", "k2"), Target("c", "k")):
+        with pytest.raises(KmsError, match="InvalidCiphertext"):
+            await open_table_key(world.gateway, call.origin, place, header, upload.sealed_table_key)
 
 
 async def test_a_bucket_that_blocks_it_takes_nothing_new_and_gives_what_it_has() -> None:

@@ -76,7 +76,8 @@ async def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     for column in ("policy", "public_access_block", "cors", "blocks_customer_keys"):
         connection.execute(f"ALTER TABLE buckets DROP COLUMN {column}")
     connection.execute("DROP INDEX uploads_by_completion")
-    connection.execute("ALTER TABLE uploads DROP COLUMN completed")
+    for column in ("completed", "sealed_table_key"):
+        connection.execute(f"ALTER TABLE uploads DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     for _ in range(2):
