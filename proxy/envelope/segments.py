@@ -1,16 +1,15 @@
 """Streams of segments: the transforms that seal and open the bytes of an object. See FORMAT.md, section 3.
 
-Both transforms write the segments of one ``update`` side by side into one new buffer, and keep what has to wait for
-more as views of their input: a buffer that was handed to them must not be changed afterwards.
+Both transforms write the segments of one ``update`` side by side into one new buffer. Input that has to wait for more
+is copied, at most a segment at a time; what comes in whole segments is not.
 """
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Final
 
-from cffi import FFI  # type: ignore[import-untyped]
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from proxy.buffers import new_buffer
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.keys import BODY_LABEL, PREFIX_SIZE, SALT_SIZE, Expander
 from proxy.envelope.ranges import (
@@ -25,17 +24,6 @@ from proxy.envelope.ranges import (
 )
 from proxy.stream import Buffer
 from proxy.values import value_class
-
-# A bytearray is filled with zeros when it is made, which costs a quarter of what encrypting the same bytes does.
-_allocate: Final = FFI().new_allocator(should_clear_after_alloc=False)
-_view: Final = FFI().buffer
-
-_MOST_PIECES: Final = 256
-
-
-def _new_buffer(size: int) -> memoryview:
-    """A new buffer with undefined content: no more of it may be handed out than was written."""
-    return memoryview(_view(_allocate("unsigned char[]", size)))
 
 
 class Stream:
@@ -75,27 +63,25 @@ def new_stream(expander: Expander, salt: bytes, binding: bytes, size: int, label
 
 
 class _Held:
-    """Bytes that wait for more."""
+    """The beginning of a unit whose rest has not come."""
 
-    def __init__(self) -> None:
-        self._pieces: list[Buffer] = []
+    def __init__(self, room: int) -> None:
+        """``room`` is the size of the greatest unit."""
+        self._room = room
+        self._place: memoryview | None = None
         self.size = 0
 
-    def add(self, piece: memoryview) -> None:
-        if not piece:
-            return
-        self._pieces.append(piece)
-        self.size += len(piece)
-        if len(self._pieces) >= _MOST_PIECES:
-            # A body that comes in crumbs would otherwise cost many times its size in views.
-            self._pieces = [b"".join(self._pieces)]
+    def add(self, piece: Buffer) -> None:
+        if self._place is None:
+            self._place = new_buffer(self._room)
+        end = self.size + len(piece)
+        self._place[self.size : end] = piece
+        self.size = end
 
-    def take(self, rest: Buffer = b"") -> bytes:
-        """All of it, with ``rest`` after it, in one piece."""
-        joined = b"".join((*self._pieces, rest))
-        self._pieces.clear()
-        self.size = 0
-        return joined
+    def take(self) -> memoryview:
+        """All of it; to be used before anything is added again."""
+        size, self.size = self.size, 0
+        return memoryview(b"") if self._place is None else self._place[:size]
 
 
 class Sealer:
@@ -109,7 +95,7 @@ class Sealer:
         self._stream = stream
         self._preamble = frame + stream.header
         self._footer = footer
-        self._held = _Held()
+        self._held = _Held(min(stream.size, SEGMENT_PLAINTEXT))
         self._left = stream.size
         self._index = 0
         self._room = FIRST_PLAINTEXT
@@ -130,32 +116,42 @@ class Sealer:
             self._held.add(view)
             return b""
         count = min((size - missing) // SEGMENT_PLAINTEXT, self._stream.last - self._index - 1)
-        output = _new_buffer(len(self._preamble) + self._room + TAG_SIZE + count * SEGMENT_SIZE)
-        first = self._held.take(view[:missing]) if self._held.size else view[:missing]
-        self._seal(first, view[missing:], count, output)
-        self._held.add(view[missing + count * SEGMENT_PLAINTEXT :])
+        output = new_buffer(len(self._preamble) + self._room + TAG_SIZE + count * SEGMENT_SIZE)
+        first = view[:missing]
+        if self._held.size:
+            self._held.add(first)
+            first = self._held.take()
+        self._seal(first, view, missing, count, output)
+        rest = missing + count * SEGMENT_PLAINTEXT
+        if rest < size:
+            self._held.add(view[rest:])
         return output
 
     def finalize(self) -> Buffer:
         """Raises ValueError if there was less than was declared."""
         if self._left:
             raise ValueError("the plaintext is shorter than was declared")
-        last = self._stream.cipher.encrypt(self._stream.last_nonce(), self._held.take(), None)
-        return b"".join((self._preamble, last, b"" if self._footer is None else self._footer()))
+        held, start = self._held.take(), len(self._preamble)
+        output = new_buffer(start + len(held) + TAG_SIZE)
+        output[:start] = self._preamble
+        self._stream.cipher.encrypt_into(self._stream.last_nonce(), held, None, output[start:])
+        return output if self._footer is None else b"".join((output, self._footer()))
 
-    def _seal(self, first: Buffer, rest: memoryview, count: int, output: memoryview) -> None:
-        """Seals ``first`` and after it the ``count`` segments at the beginning of ``rest``, none of them the last."""
+    def _seal(self, first: Buffer, view: memoryview, position: int, count: int, output: memoryview) -> None:
+        """Seals ``first`` and after it the ``count`` segments at ``position`` of ``view``, none of them the last."""
         encrypt_into = self._stream.cipher.encrypt_into
         start = len(self._preamble)
-        output[:start] = self._preamble
-        self._preamble = b""
+        if start:
+            output[:start] = self._preamble
+            self._preamble = b""
         nonce = self._stream.nonces | self._index << 8
-        start += encrypt_into(nonce.to_bytes(12, "big"), first, None, output[start : start + len(first) + TAG_SIZE])
-        for position in range(0, count * SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
+        end = start + len(first) + TAG_SIZE
+        encrypt_into(nonce.to_bytes(12, "big"), first, None, output[start:end])
+        for until in range(position + SEGMENT_PLAINTEXT, position + count * SEGMENT_PLAINTEXT + 1, SEGMENT_PLAINTEXT):
             nonce += 256
-            segment = rest[position : position + SEGMENT_PLAINTEXT]
-            encrypt_into(nonce.to_bytes(12, "big"), segment, None, output[start : start + SEGMENT_SIZE])
-            start += SEGMENT_SIZE
+            start, end = end, end + SEGMENT_SIZE
+            encrypt_into(nonce.to_bytes(12, "big"), view[position:until], None, output[start:end])
+            position = until
         self._index += count + 1
         self._room = SEGMENT_PLAINTEXT
 
@@ -197,7 +193,7 @@ class Opener:
         self._output = _Output()
         self._reader = _read(sections, self._output)
         self._request = next(self._reader, None)
-        self._held = _Held()
+        self._held = _Held(SEGMENT_SIZE + FOOTER_SIZE)
         self._skip = skip
         self._left = length
         self.length = length
@@ -211,7 +207,9 @@ class Opener:
             self._held.add(view)
             return b""
         self._output.begin(available)
-        self._held.add(self._consume(view))
+        rest = self._consume(view)
+        if rest:
+            self._held.add(rest)
         return self._cut(self._output.end())
 
     def finalize(self) -> Buffer:
@@ -230,7 +228,8 @@ class Opener:
                 missing = unit - self._held.size
                 if missing > len(view):
                     break
-                units, view = memoryview(self._held.take(view[:missing])), view[missing:]
+                self._held.add(view[:missing])
+                units, view = self._held.take(), view[missing:]
             else:
                 size = min(len(view) // unit, most) * unit
                 if not size:
@@ -264,7 +263,7 @@ class _Output:
         self._written = 0
 
     def begin(self, size: int) -> None:
-        self._buffer = _new_buffer(size)
+        self._buffer = new_buffer(size)
         self._written = 0
 
     def end(self) -> memoryview:
@@ -276,14 +275,12 @@ class _Output:
         """Opens segments of ``size`` stored bytes from ``index`` on, none of them the last; returns their number."""
         decrypt_into = stream.cipher.decrypt_into
         nonce = stream.nonces | index << 8
-        start = self._written
+        buffer, end, plain = self._buffer, self._written, size - TAG_SIZE
         for position in range(0, len(units), size):
-            segment = units[position : position + size]
-            start += decrypt_into(
-                nonce.to_bytes(12, "big"), segment, None, self._buffer[start : start + size - TAG_SIZE]
-            )
+            start, end = end, end + plain
+            decrypt_into(nonce.to_bytes(12, "big"), units[position : position + size], None, buffer[start:end])
             nonce += 256
-        self._written = start
+        self._written = end
         return len(units) // size
 
     def open_last(self, stream: Stream, segment: memoryview) -> None:

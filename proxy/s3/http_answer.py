@@ -5,6 +5,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from proxy.s3.upstream import UpstreamError
+from proxy.stream import Buffer
 
 _HIGH_WATER: Final = 512 * 1024
 _LOW_WATER: Final = 256 * 1024
@@ -33,7 +34,7 @@ class AnswerBody:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[Buffer] = deque()
         self._size = 0
         self._ended = False
         self._dropped = False
@@ -43,7 +44,7 @@ class AnswerBody:
     def __aiter__(self) -> "AnswerBody":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Buffer:
         while not self._pieces:
             if self._error is not None:
                 raise self._error
@@ -77,7 +78,7 @@ class AnswerBody:
             self._error = UpstreamError("the answer's body has been closed")
             self._source.abandon()
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: Buffer) -> None:
         """The connection has received bytes."""
         if self._dropped:
             return
@@ -86,6 +87,11 @@ class AnswerBody:
         if self._size > _HIGH_WATER:
             self._source.pause_reading()
         self._wake()
+
+    def progresses(self) -> None:
+        """The connection has received bytes that it does not hand on yet."""
+        if self._waiter is not None:
+            self._source.waits()
 
     def end(self) -> None:
         """The connection has received the last byte, and is another request's from now on."""

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from proxy.aws.http_head import field_name
 from proxy.aws.message import Response
 from proxy.s3.http_answer import AnswerBody
+from proxy.s3.http_blocks import LONG, BlockReceiver
 from proxy.s3.http_timing import Timeouts, Timer
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.stream import ByteStream
@@ -250,6 +251,26 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._settle()
 
+    def received(self, size: int) -> None:
+        """See ``Carrier``."""
+        left = self._left or 0
+        self._left = max(0, left - size)
+        if self._left == 0:
+            self._reusable = self._reusable and size == left
+            self._receive_by(self)
+            self._complete = True
+            self._settle()
+
+    def _receive_by(self, protocol: asyncio.BaseProtocol) -> None:
+        """Has the transport read for another protocol; while it reads for one, it goes on for that."""
+        if self.closed:
+            return
+        if not self._reading_paused:
+            self._transport.pause_reading()
+        self._transport.set_protocol(protocol)
+        if not self._reading_paused:
+            self._transport.resume_reading()
+
     def _feed_parser(self, data: bytes) -> None:
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
@@ -278,12 +299,15 @@ class Connection(asyncio.Protocol):
             whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._answer.set_result(Response(self._status, self._headers, whole))
             return
-        self._body = AnswerBody(self)
+        self._body = body = AnswerBody(self)
         if self._left is not None:
             self._left -= sum(map(len, pieces))
             self._parser = None
+            if self._left >= LONG:
+                self._receive_by(BlockReceiver(self, body, pieces, self._left))
+                pieces = []
         for piece in pieces:
-            self._body.feed(piece)
+            body.feed(piece)
         self._answer.set_result(Response(self._status, self._headers, self._body))
 
     def _settle(self) -> None:

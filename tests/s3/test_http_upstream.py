@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 import ssl
 import struct
@@ -334,10 +335,12 @@ async def test_answers_arrive_whole_however_they_are_cut(kind: str) -> None:
         await asyncio.gather(*(fetch(client, cut) for cut in range(len(wire))))
 
 
-@given(cuts=st.lists(st.integers(1, 300_000), max_size=8), chunked=st.booleans())
-@settings(max_examples=15, deadline=None)
-async def test_a_large_answer_arrives_whole(cuts: list[int], chunked: bool) -> None:
-    whole = bytes(range(256)) * 1000
+@given(
+    cuts=st.lists(st.integers(1, 1_000_000), max_size=8), chunked=st.booleans(), kib=st.sampled_from([250, 513, 960])
+)
+@settings(max_examples=20, deadline=None)
+async def test_a_large_answer_arrives_whole(cuts: list[int], chunked: bool, kib: int) -> None:
+    whole = random.Random(kib).randbytes(kib * 1024)
 
     async def script(connection: Store) -> None:
         while True:
@@ -655,6 +658,45 @@ async def test_a_large_streamed_body_meets_no_connection_whose_end_has_arrived()
         await asyncio.sleep(0)
         assert await content(await client.send(put(Stream(bytes(100_000)), 100_000))) == b"ok"
         assert len(connections) == 2
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_a_long_answer_that_is_cut_short_is_an_error(end: str) -> None:
+    async def script(connection: Store) -> None:
+        await connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        connection.send(bytes(700_000))
+        await connection.writer.drain()
+        if end == "reset":
+            await asyncio.sleep(0.02)
+            connection.reset()
+
+    async with store(script) as (port, _), upstream(port) as client:
+        response = await client.send(get())
+        with pytest.raises(UpstreamError):
+            await content(response)
+
+
+async def test_bytes_behind_a_long_answer_are_not_the_next_answer() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    wire = answer % 900_000 + bytes(900_000) + answer % 3 + b"bad"
+    async with store(says(wire)) as (port, connections), upstream(port) as client:
+        for count in (1, 2):
+            assert await content(await client.send(get())) == bytes(900_000)
+            assert len(connections) == count
+
+
+async def test_a_long_answer_that_drips_is_waited_for() -> None:
+    async def script(connection: Store) -> None:
+        await connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n")
+        for _ in range(5):
+            connection.send(bytes(1000))
+            await asyncio.sleep(0.1)  # less than the idle time, which all of it together exceeds
+        connection.send(bytes(595_000))
+
+    async with store(script) as (port, _), upstream(port) as client:
+        assert await content(await client.send(get())) == bytes(600_000)
 
 
 @pytest.mark.parametrize(
