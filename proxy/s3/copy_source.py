@@ -31,7 +31,7 @@ from proxy.s3.errors import (
 )
 from proxy.s3.forwarding import render_query, store_error, stored_length
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_records import records_of
+from proxy.s3.object_records import check_version, records_of
 from proxy.s3.object_tags import authorize_on_object, existing_tags
 from proxy.s3.objects import StoredObject, describe
 from proxy.s3.state import ObjectRecord
@@ -162,17 +162,6 @@ async def look_at(
     if check_key:
         customer_keys.check_presence(stored.header, customer_key)
     return Source(source, stored, answer.headers, records, customer_key)
-
-
-def check_version(source: Call, answer: Headers) -> None:
-    """Refuses what a store gives for a version that it does not have, as some do in a bucket without versions.
-
-    Raises:
-        AwsError: NoSuchVersion.
-    """
-    named = source.request.parameter("versionId")
-    if named is not None and named != (answer.get("x-amz-version-id") or "null"):
-        raise no_such_version(source.target.key, named)
 
 
 def source_error(gateway: Gateway, source: Call, error: AwsError) -> AwsError:

@@ -13,7 +13,8 @@ from typing import Final
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request
 from proxy.s3 import etag as etags
-from proxy.s3.gateway import Gateway, Target
+from proxy.s3.errors import no_such_version
+from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.state import ObjectRecord
 from proxy.stream import BodyCutShort
 
@@ -76,6 +77,17 @@ def of_version(before: Sequence[ObjectRecord], version_id: str) -> list[ObjectRe
     """Those of a key's records that are about one version."""
     named = None if version_id == "null" else version_id
     return [row for row in before if row.version_id == named and row.upstream_etag]
+
+
+def check_version(call: Call, answer: Headers) -> None:
+    """Refuses what a store gives for a version that it does not have: SeaweedFS does in a bucket that never kept any.
+
+    Raises:
+        AwsError: NoSuchVersion.
+    """
+    named = call.request.parameter("versionId")
+    if named is not None and named != (answer.get("x-amz-version-id") or "null"):
+        raise no_such_version(call.target.key, named)
 
 
 def version_id_of(answer: Headers) -> str | None:

@@ -69,6 +69,8 @@ class StoreProfile:
     """Answers 200 to ``x-amz-website-redirect-location`` and does not keep it."""
     drops_empty_metadata: bool = False
     """Does not keep metadata whose value is empty."""
+    takes_any_version_id: bool = False
+    """Takes every version id for the object's in a bucket that never kept versions, and deletes the object by it."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     unfit_keys: re.Pattern[str] | None = None
@@ -111,6 +113,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         lists_versions_by_folder=True,
         drops_redirects=True,
         drops_empty_metadata=True,
+        takes_any_version_id=True,
         metadata_limit=8192,
         # The folders .uploads and NAME.versions are the store's own: parts of uploads under way, and versions of NAME.
         unfit_keys=re.compile(r"^/|//|\\|(?:^|/)\.uploads(?:/|$)|\.versions/"),

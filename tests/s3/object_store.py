@@ -38,6 +38,8 @@ class StoredObject:
     etag: str = ""
     parts: dict[int, bytes] = field(default_factory=dict)
     """Of a plaintext multipart object."""
+    version_id: str | None = None
+    """None in a bucket that never kept versions."""
 
     def __post_init__(self) -> None:
         self.etag = self.etag or f'"{hashlib.md5(self.body).hexdigest()}"'
@@ -188,6 +190,8 @@ class ObjectStore:
         headers = CIMultiDict(
             {**found.headers, **tags, "ETag": found.etag, "Last-Modified": "Mon, 23 Nov 2026 06:00:00 GMT"}
         )
+        if found.version_id is not None:
+            headers["x-amz-version-id"] = found.version_id
         if request.headers.get("If-Match", found.etag) != found.etag:
             return store_error(412, "PreconditionFailed")
         if request.headers.get("If-None-Match") in {found.etag, "*"}:

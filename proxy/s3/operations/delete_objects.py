@@ -24,7 +24,7 @@ from proxy.s3.errors import (
     object_locked,
     unfit_key,
 )
-from proxy.s3.forwarding import content_md5, expect, is_locked, passed, upstream_request
+from proxy.s3.forwarding import content_md5, expect, is_locked, parse_answer, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
 from proxy.s3.operation import Level, operation
@@ -52,6 +52,9 @@ async def delete_object(gateway: Gateway, call: Call) -> Response:
     for name in _DIRECTORY_BUCKETS_ONLY:
         if name in call.request.headers:
             raise not_implemented(name)
+    version_id = call.request.parameter("versionId")
+    if await _is_not_there(gateway, call, version_id):
+        return Response(204, CIMultiDict({"x-amz-version-id": version_id or ""}))
     headers: dict[str, str] = {}
     condition = call.request.headers.get("If-Match")
     if condition is not None:
@@ -62,7 +65,7 @@ async def delete_object(gateway: Gateway, call: Call) -> Response:
     )
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200, 204)
-    await drop_removed(gateway, records, answer.headers, named=call.request.parameter("versionId"))
+    await drop_removed(gateway, records, answer.headers, named=version_id)
     return Response(204, passed(answer.headers, ("x-amz-delete-marker", "x-amz-version-id")))
 
 
@@ -84,10 +87,10 @@ async def delete_objects(gateway: Gateway, call: Call) -> Response:
     for deletion in allowed:
         if not gateway.settings.store.fits(deletion.key):
             raise unfit_key(deletion.key)
-    deleted: list[dict[str, str]] = []
-    if allowed:
-        deleted, refused = await _delete_upstream(gateway, call, allowed)
-        failed += refused
+    there, deleted = await _told_apart(gateway, call, allowed)
+    if there:
+        gone, refused = await _delete_upstream(gateway, call, there)
+        deleted, failed = deleted + gone, failed + refused
     content = {"Deleted": [] if quiet else deleted, "Error": failed}
     document = xml_codec.render("DeleteResult", content)
     return Response(200, CIMultiDict({"Content-Type": "application/xml"}), document)
@@ -109,6 +112,28 @@ def _authorized(
         else:
             allowed.append(deletion)
     return allowed, refused
+
+
+async def _is_not_there(gateway: Gateway, call: Call, version_id: str | None) -> bool:
+    """Whether a version can't be there, and must not be named to a store that would delete the object instead."""
+    if version_id in (None, "null") or not gateway.settings.store.takes_any_version_id:
+        return False
+    request = upstream_request("GET", Target(call.target.bucket), query={"versioning": ""})
+    answer = await gateway.upstream.send(request)
+    document = parse_answer(await expect(answer, call.target, 200), "VersioningConfiguration")
+    return not document.get("Status")
+
+
+async def _told_apart(
+    gateway: Gateway, call: Call, deletions: Sequence[Deletion]
+) -> tuple[list[Deletion], list[dict[str, str]]]:
+    """The deletions for the store, and the outcome of those of versions that can't be there: it is as if deleted."""
+    named = next((row.version_id for row in deletions if row.version_id not in (None, "null")), None)
+    if not await _is_not_there(gateway, call, named):
+        return list(deletions), []
+    absent = [row for row in deletions if row.version_id not in (None, "null")]
+    told = [{"Key": row.key, "VersionId": row.version_id or ""} for row in absent]
+    return [row for row in deletions if row not in absent], told
 
 
 async def _delete_upstream(

@@ -26,7 +26,7 @@ from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import pick
-from proxy.s3.object_records import of_version, records_of
+from proxy.s3.object_records import check_version, of_version, records_of
 from proxy.s3.objects import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
@@ -162,11 +162,13 @@ async def _used(
     """What is made of the store's answer; or what to ask of the store next."""
     if answer.status == 304:
         await answer.aclose()
+        check_version(call, answer.headers)
         return not_modified(call, answer, records)
     if answer.status == 416 and ask.range is not None:
         return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
     if answer.status not in (200, 206):
         raise await store_error(answer, call)
+    check_version(call, answer.headers)
     start, end, stored_size = _extent(answer)
     stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records)
     if ask.part is not None and answer.status == 206 and stored.header is None:

@@ -13,7 +13,7 @@ from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import from_store, pick
-from proxy.s3.object_records import records_of
+from proxy.s3.object_records import check_version, records_of
 from proxy.s3.objects import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import (
@@ -50,6 +50,7 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None, customer_
     conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
+        check_version(call, answer.headers)
         return not_modified(call, answer, records)
     stored = await _described(gateway, call, answer, records)
     customer_keys.check(stored.header, customer_key, call.target.arn)
@@ -100,4 +101,5 @@ async def _head(store: Upstream, call: Call, query: str, conditions: CIMultiDict
 async def _described(gateway: Gateway, call: Call, answer: Response, records: Sequence[ObjectRecord]) -> StoredObject:
     if answer.status != 200:
         raise await store_error(answer, call)
+    check_version(call, answer.headers)
     return await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)

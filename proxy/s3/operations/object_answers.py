@@ -16,7 +16,7 @@ from proxy.s3 import byte_range, sse
 from proxy.s3 import etag as etags
 from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
 from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.errors import invalid_request, no_such_key
+from proxy.s3.errors import invalid_argument, invalid_request, no_such_key
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.multipart import COMPOSITE, FULL_OBJECT, part_number
 from proxy.s3.object_headers import from_store, pick
@@ -42,8 +42,11 @@ def upstream_query(call: Call) -> str:
     """The query of a read as the store has to see it.
 
     Raises:
-        AwsError: InvalidRequest: whoever has not signed may not say what headers the answer has.
+        AwsError: InvalidRequest: whoever has not signed may not say what headers the answer has. InvalidArgument for
+            an empty version id, which stores take for none.
     """
+    if call.request.parameter("versionId") == "":
+        raise invalid_argument("Version id cannot be the empty string", "versionId", "")
     if call.caller.anonymous and any(name.startswith("response-") for name, _ in call.request.parameters):
         raise invalid_request("Request specific response headers cannot be used for anonymous GET requests.")
     return "&".join(

@@ -18,7 +18,7 @@ from proxy.s3.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.kept_alive import kept_alive
-from proxy.s3.object_records import records_of
+from proxy.s3.object_records import check_version, records_of
 from proxy.s3.objects import StoredObject, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.get_object import Slice, plaintext_of, read
@@ -102,7 +102,7 @@ async def _open(
     ) -> Opened:
         nonlocal found
         found = True
-        copy_source.check_version(source, answer.headers)
+        check_version(source, answer.headers)
         modified = answer.headers.get("Last-Modified")
         copy_source.check_conditions(call.request.headers, stored, modified, gateway.clock())
         customer_keys.check_presence(stored.header, customer_key)

@@ -97,6 +97,35 @@ async def test_the_record_of_what_was_deleted_goes_and_no_other(query: str) -> N
     assert {row.version_id for row in left} == ({None, "v2"} if query == "versionId=v1" else {"v1", "v2"})
 
 
+NO_VERSIONS = Response(200, body=b"<VersioningConfiguration/>")
+VERSIONS = Response(200, body=b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>")
+
+
+async def test_a_version_that_cannot_be_there_is_not_named_to_a_store_that_would_delete_the_object() -> None:
+    gateway = await _gateway(FakeUpstream(answers=[NO_VERSIONS]), takes_any_version_id=True)
+    answer = await _delete(gateway, "versionId=v1")
+    assert (answer.status, answer.headers["x-amz-version-id"]) == (204, "v1")
+    assert [(request.method, request.path, request.query) for request in _sent(gateway)] == [
+        ("GET", "/bucket", "versioning")
+    ]
+    assert await _known(gateway) == {"k": 2, "l": 1}
+    rows = [{"Key": "k", "VersionId": "v1"}, {"Key": "l"}, {"Key": "k", "VersionId": "v2"}]
+    done = Response(200, body=xml_codec.render("DeleteResult", {"Deleted": rows[1]}))
+    gateway = await _gateway(FakeUpstream(answers=[NO_VERSIONS, done]), takes_any_version_id=True)
+    result = await _delete_many(gateway, {"Object": rows})
+    assert result["Deleted"] == [rows[0], rows[2], rows[1]]
+    assert b"VersionId" not in _sent(gateway)[1].body
+
+
+@pytest.mark.parametrize(("query", "asked"), [("versionId=v1", True), ("versionId=null", False), ("", False)])
+async def test_a_version_that_may_be_there_is_deleted(query: str, asked: bool) -> None:
+    answers = [VERSIONS, Response(204)] if asked else [Response(204)]
+    gateway = await _gateway(FakeUpstream(answers=answers), takes_any_version_id=True)
+    await _delete(gateway, query)
+    assert [request.method for request in _sent(gateway)] == ["GET", "DELETE"] if asked else ["DELETE"]
+    assert _sent(gateway)[-1].query == query
+
+
 async def test_a_record_that_nobody_completes_does_not_stay_for_ever() -> None:
     gateway = make_gateway(FakeUpstream(answers=[Response(204)]))
     await gateway.objects.put(replace(OBJECT, upstream_etag=None, written=gateway.clock() - timedelta(days=8)))

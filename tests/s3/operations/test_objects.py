@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from proxy.aws.errors import AwsError
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.ranges import FOOTER_THRESHOLD, stored_size
-from proxy.s3.operations.get_object import get_object
-from proxy.s3.operations.head_object import head_object
+from proxy.s3.operations.get_object import get_object, get_object_version
+from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.state import EncryptionRule
 from tests.fakes import FakeRandom
@@ -128,6 +128,20 @@ async def test_a_304_shows_the_etag_that_a_200_shows() -> None:
     # Nothing tells a plaintext object that was never read from an encrypted one whose record is lost.
     answer = await mixed.do(get_object, key="plain", If_None_Match='"0123"')
     assert (answer.status, answer.headers.get("ETag")) == (304, None)
+
+
+async def test_a_version_that_is_not_there_is_not_the_object() -> None:
+    world = await world_with(b"body")
+    for read in (get_object_version, head_object_version):
+        for condition in ({}, {"If_None_Match": "*"}):
+            with pytest.raises(AwsError, match="NoSuchVersion"):
+                await world.do(read, "versionId=v1", **condition)
+        with pytest.raises(AwsError, match="InvalidArgument"):
+            await world.do(read, "versionId=")
+        assert (await world.do(read, "versionId=null")).status == 200
+        world.stored.version_id = "v1"
+        assert (await world.do(read, "versionId=v1")).status == 200
+        world.stored.version_id = None
 
 
 async def test_a_304_of_a_folder_of_the_store_is_no_object() -> None:

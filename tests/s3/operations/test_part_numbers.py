@@ -118,6 +118,7 @@ async def test_the_record_of_the_version_that_is_named_says_where_a_part_lies() 
     await world.gateway.objects.put(replace(record, version_id="v1"))
     newer = replace(record, object_id=b"n" * 16, version_id="v2", upstream_etag='"n-1"', written=record.written.max)
     await world.gateway.objects.put(newer)
+    world.stored.version_id = "v1"
     got = await world.do(get_object_version, "partNumber=2&versionId=v1")
     assert got.body == PARTS[4]
     assert len(world.store.sent) == 1
