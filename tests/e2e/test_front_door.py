@@ -213,19 +213,23 @@ def test_slashes_lead_nowhere_else(endpoint: Endpoint, target: tuple[str, str], 
 # What is not there.
 
 OBJECT, BUCKET = "/{bucket}/{key}", "/{bucket}"
-UNIMPLEMENTED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str]]] = {
-    "PostObject": ("POST", BUCKET, [], {"Content-Type": "multipart/form-data; boundary=x"}),
-    "ListObjectVersions": ("GET", BUCKET, [("versions", "")], {}),
-    "RestoreObject": ("POST", OBJECT, [("restore", "")], {}),
-    "SelectObjectContent": ("POST", OBJECT, [("select", ""), ("select-type", "2")], {}),
-    "GetObjectTorrent": ("GET", OBJECT, [("torrent", "")], {}),
-    "PutBucketReplication": ("PUT", BUCKET, [("replication", "")], {}),
-    "an unknown method": ("PATCH", OBJECT, [], {}),
-    "POST of an object": ("POST", OBJECT, [], {}),
+NOT_IMPLEMENTED = (501, "NotImplemented")
+REFUSED: dict[str, tuple[str, str, list[tuple[str, str]], dict[str, str], tuple[int, str]]] = {
+    "a form with a signature": (
+        "POST",
+        BUCKET,
+        [],
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        (412, "PreconditionFailed"),
+    ),
+    "SelectObjectContent": ("POST", OBJECT, [("select", ""), ("select-type", "2")], {}, (405, "MethodNotAllowed")),
+    "GetObjectTorrent": ("GET", OBJECT, [("torrent", "")], {}, NOT_IMPLEMENTED),
+    "an unknown method": ("PATCH", OBJECT, [], {}, NOT_IMPLEMENTED),
+    "POST of an object": ("POST", OBJECT, [], {}, NOT_IMPLEMENTED),
 }
 
 
-@pytest.mark.parametrize(("method", "path", "query", "headers"), UNIMPLEMENTED.values(), ids=UNIMPLEMENTED)
+@pytest.mark.parametrize(("method", "path", "query", "headers", "expected"), REFUSED.values(), ids=REFUSED)
 def test_what_is_not_implemented(
     endpoint: Endpoint,
     target: tuple[str, str],
@@ -233,13 +237,14 @@ def test_what_is_not_implemented(
     path: str,
     query: list[tuple[str, str]],
     headers: dict[str, str],
+    expected: tuple[int, str],
 ) -> None:
-    """It is 501, and neither forwarded nor taken for something else."""
+    """It is refused, and neither forwarded nor taken for something else."""
     names = {"bucket": target[0], "key": target[1]}
     sent = {name: value.format(**names) for name, value in headers.items()}
     with Wire(endpoint) as wire:
         answer = wire.call(method, path.format(**names), query, sent, b"" if method == "GET" else b"<x/>")
-    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert (answer.status, answer.code) == expected
     assert intact(endpoint, target)
 
 
