@@ -128,7 +128,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     session_keys = SessionKeys(store, root_key, _now, os.urandom)
     await session_keys.refresh()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, config, principals)
-    state = SqliteState(config.state.database)
+    state = SqliteState(config.state.database, watch=True)
     upstream, short_reads = _upstream(config), _upstream(config)
     provider = _provider(config, keys)
     settings = _settings(config, await _store(config, short_reads, stopped))

@@ -59,7 +59,7 @@ def configured_root_key(settings: KeysSettings) -> LocalRootKey:
 
 def open_key_store(database: Path) -> KeyStore:
     """The key store, which takes nothing that a former root key has sealed. Raises StoreUnavailable."""
-    return GuardedKeyStore(SqliteKeyStore(database))
+    return GuardedKeyStore(SqliteKeyStore(database, watch=True))
 
 
 async def open_root_key(store: KeyStore, settings: KeysSettings) -> VersionedRootKey:

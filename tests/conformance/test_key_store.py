@@ -19,9 +19,12 @@ from proxy.kms.stores.memory import MemoryKeyStore
 from proxy.kms.stores.sqlite import SqliteKeyStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-watched"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KeyStore]:
-    made: KeyStore = MemoryKeyStore() if request.param == "memory" else SqliteKeyStore(tmp_path / "keys.db")
+    watch = request.param == "sqlite-watched"
+    made: KeyStore = (
+        MemoryKeyStore() if request.param == "memory" else SqliteKeyStore(tmp_path / "keys.db", watch=watch)
+    )
     yield made
     await made.aclose()
 

@@ -39,9 +39,10 @@ PART = PartRecord("upload/1=", 1, '"u1"', '"c1"', b"a" * 16, b"s" * 32, 5, {"CRC
 OBJECT = ObjectRecord("one", "k", b"i" * 16, '"e"', 2**40, '"m"', b"table", NOW, "v1", layers=2)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-watched"])
 async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[State]:
-    made: State = MemoryState() if request.param == "memory" else SqliteState(tmp_path / "state.db")
+    watch = request.param == "sqlite-watched"
+    made: State = MemoryState() if request.param == "memory" else SqliteState(tmp_path / "state.db", watch=watch)
     yield made
     await made.aclose()
 

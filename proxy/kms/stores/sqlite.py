@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.kms.store import Conflict, KeyStore, Record, StoreUnavailable
+from proxy.wal_index import WalIndex
 
 _APPLICATION_ID: Final = 0x4B4D5331
 """``KMS1``, so that another program's database is not taken for a key store."""
@@ -63,8 +64,9 @@ def _connect(path: Path, busy_timeout: float, *, check_same_thread: bool) -> sql
 class SqliteKeyStore(KeyStore):
     """Records in one table of a database in WAL mode; the file is made with mode 0600."""
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
-        """``busy_timeout`` in seconds.
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0, watch: bool = False) -> None:
+        """``busy_timeout`` in seconds. ``watch``: see changes by the WAL index, which is kept open for the life of the
+        process, rather than by asking SQLite.
 
         Raises:
             StoreUnavailable: the file cannot be opened, is no database, or is another program's.
@@ -82,6 +84,8 @@ class SqliteKeyStore(KeyStore):
             self._prepare(path)
             self._reading = _connect(path, busy_timeout, check_same_thread=True)
             self._reading.execute("PRAGMA query_only=ON")
+            self._reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        self._index = WalIndex.open(path) if watch else None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-store-writer")
 
     def _prepare(self, path: Path) -> None:
@@ -198,6 +202,8 @@ class SqliteKeyStore(KeyStore):
         return [Record(kind, id, version, body) for id, version, body in rows]
 
     def generation(self) -> int:
+        if self._index is not None:
+            return self._index.generation()
         # Differs when any other connection has committed, the writing one of this store included.
         with _unavailable():
             (version,) = self._reading.execute("PRAGMA data_version").fetchone()

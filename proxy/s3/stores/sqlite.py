@@ -3,8 +3,9 @@
 Buckets and uploads are on the disk when a call returns (``synchronous=FULL``); a thread writes them, and commits what
 has gathered meanwhile in one transaction. Object records need only be in the operating system's hands (``NORMAL``),
 which takes 20 microseconds on the event loop's own thread against 120 by way of another; where the lock is taken, or
-a checkpoint is due, the thread does that, too. Reads never wait for a writer and take a few microseconds, so nothing
-is cached and every process sees every change at its next read.
+a checkpoint is due, the thread does that, too. Reads never wait for a writer and take a few microseconds; what a
+process keeps of them it keeps only while the WAL index shows no commit, so every process sees every change at its next
+read.
 
 Keys are kept as UTF-8 bytes, moments as microseconds since 1970.
 """
@@ -30,9 +31,11 @@ from proxy.s3.state import (
 )
 from proxy.s3.stores.schema import connect, prepare
 from proxy.s3.stores.writer import WriterThread
+from proxy.wal_index import WalIndex
 
 _INLINE_WRITES: Final = 256
 """Between two writes by the thread: about as many as fill the log to where SQLite checkpoints it, 1,000 pages."""
+_MOST_KNOWN: Final = 10_000
 _TAKEN: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -63,6 +66,7 @@ _PUT_OBJECT = f"""INSERT INTO objects ({_OBJECT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?
     ON CONFLICT (bucket, key, object_id) DO UPDATE SET upstream_etag = excluded.upstream_etag, size = excluded.size,
     etag = excluded.etag, parts = excluded.parts, written = excluded.written,
     version_id = excluded.version_id, layers = excluded.layers"""
+_ANY_OBJECT = "SELECT 1 FROM objects WHERE bucket = ? LIMIT 1"
 _FORGET_OBJECT = "DELETE FROM objects WHERE bucket = ? AND key = ? AND object_id = ?"
 
 
@@ -74,19 +78,23 @@ class SqliteState:
         StateUnavailable: the file can't be opened, is no state of this program, or is of a newer version of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, watch: bool = False) -> None:
+        """``watch``: see by the WAL index, which is kept open for the life of the process, whether anything was
+        committed, and keep what was read until then."""
         try:
             prepare(path)
             self._reader = connect(path)
             self._reader.execute("PRAGMA query_only = ON")
+            self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
             self._inline = connect(path, "NORMAL", wait=0.0)
             self._inline.execute("PRAGMA wal_autocheckpoint = 0")
         except (sqlite3.Error, OSError) as error:
             raise StateUnavailable(f"{path}: {error}") from error
         self._writer = WriterThread(lambda durable: connect(path, "FULL" if durable else "NORMAL"))
-        self.buckets = SqliteBuckets(self._reader, self._writer)
+        index = WalIndex.open(path) if watch else None
+        self.buckets = SqliteBuckets(self._reader, self._writer, index)
         self.uploads = SqliteUploads(self._reader, self._writer)
-        self.objects = SqliteObjects(self._reader, self._writer, self._inline)
+        self.objects = SqliteObjects(self._reader, self._writer, self._inline, index)
 
     async def aclose(self) -> None:
         """Ends the writing that is under way and closes the file."""
@@ -96,15 +104,28 @@ class SqliteState:
 
 
 class SqliteBuckets:
-    """Port BucketRegistry."""
+    """Port BucketRegistry. With an ``index``, what was read is kept while nothing is committed."""
 
-    def __init__(self, reader: sqlite3.Connection, writer: WriterThread) -> None:
+    def __init__(self, reader: sqlite3.Connection, writer: WriterThread, index: WalIndex | None = None) -> None:
         self._reader = reader
         self._writer = writer
+        self._index = index
+        self._generation = 0
+        self._known: dict[str, BucketRecord] = {}
 
     async def get(self, name: str) -> BucketRecord | None:
+        if self._index is not None:
+            generation = self._index.generation()
+            if generation != self._generation or len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+                self._generation = generation
+            elif name in self._known:
+                return self._known[name]
         rows = _read(self._reader, _GET_BUCKET, (name,))
-        return _bucket(rows[0]) if rows else None
+        if not rows:
+            return None
+        record = self._known[name] = _bucket(rows[0])
+        return record
 
     async def put(self, bucket: BucketRecord) -> None:
         await self._writer.execute(_PUT_BUCKET, _bucket_row(bucket))
@@ -208,12 +229,22 @@ class SqliteUploads:
 
 
 class SqliteObjects:
-    """Port ObjectIndex. ``inline`` is a connection that never waits, neither for a lock nor for the disk."""
+    """Port ObjectIndex. ``inline`` is a connection that never waits, neither for a lock nor for the disk. With an
+    ``index``, buckets without any record, such as those under SSE-KMS, are known while nothing is committed."""
 
-    def __init__(self, reader: sqlite3.Connection, writer: WriterThread, inline: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        reader: sqlite3.Connection,
+        writer: WriterThread,
+        inline: sqlite3.Connection,
+        index: WalIndex | None = None,
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._inline = inline
+        self._index = index
+        self._generation = 0
+        self._empty: dict[str, bool] = {}
         self._since_checkpoint = 0
 
     async def put(self, record: ObjectRecord) -> None:
@@ -232,7 +263,7 @@ class SqliteObjects:
         await self._write(_PUT_OBJECT, row)
 
     async def find(self, bucket: str, keys: Sequence[str]) -> dict[str, list[ObjectRecord]]:
-        if not keys:
+        if not keys or self._is_empty(bucket):
             return {}
         marks = ", ".join("?" * len(keys))
         query = f"SELECT {_OBJECT} FROM objects WHERE bucket = ? AND key IN ({marks})"
@@ -241,6 +272,20 @@ class SqliteObjects:
             record = _object(row)
             found.setdefault(record.key, []).append(record)
         return found
+
+    def _is_empty(self, bucket: str) -> bool:
+        """Whether a bucket is known to have no record; it is looked at when nothing has been committed since the last
+        call, for else the next call may have to look again."""
+        if self._index is None:
+            return False
+        generation = self._index.generation()
+        if generation != self._generation or len(self._empty) > _MOST_KNOWN:
+            self._empty.clear()
+            self._generation = generation
+            return False
+        if bucket not in self._empty:
+            self._empty[bucket] = not _read(self._reader, _ANY_OBJECT, (bucket,))
+        return self._empty[bucket]
 
     async def forget(self, records: Sequence[ObjectRecord]) -> None:
         rows = [(record.bucket, _encode(record.key), record.object_id) for record in records]
