@@ -2,6 +2,10 @@
 
 import base64
 import hashlib
+import secrets
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from proxy.envelope import header as envelope_header
 from proxy.envelope.header import KEY_NAME, Mode
 from tests.e2e.samples import MIB, body, exists, new_bucket, new_key, refused, s3
 from tests.e2e.stores import Endpoint
+from tests.e2e.test_store_view import files_with
 from tests.e2e.wire import Wire
 
 MINE: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"m" * 32}
@@ -161,6 +166,45 @@ def test_the_command_line_client(tls_endpoint: Endpoint, tmp_path: Path) -> None
     without = tls_endpoint.aws("s3", "cp", f"s3://{bucket}/{key}", f"{tmp_path}/none")
     assert without.returncode == 1
     assert not (tmp_path / "none").exists()
+
+
+def test_a_presigned_url(tls_endpoint: Endpoint) -> None:
+    client, bucket, key = s3(tls_endpoint), open_bucket(tls_endpoint), new_key()
+    client.put_object(Bucket=bucket, Key=key, Body=b"hello", **MINE)
+    signer = tls_endpoint.client("s3", signature_version="s3v4")
+    url = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key, **MINE})
+    assert "bW1tbW1t" not in url
+    context = ssl.create_default_context(cafile=tls_endpoint.ca_bundle)
+    prefix = "x-amz-server-side-encryption-customer-"
+    coded = base64.b64encode(b"m" * 32).decode()
+    fields = {f"{prefix}algorithm": "AES256", f"{prefix}key": coded, f"{prefix}key-MD5": MD5}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=fields), context=context) as answer:
+        assert answer.read() == b"hello"
+    for headers in ({}, {**fields, f"{prefix}key": base64.b64encode(b"o" * 32).decode()}):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(urllib.request.Request(url, headers=headers), context=context)
+        assert error.value.code in (400, 403)
+        error.value.close()
+
+
+def test_the_key_rests_nowhere(tls_endpoint: Endpoint) -> None:
+    """Neither it nor its MD5: in no file of the state, the keys or the logs, nor of a store that lies beside them."""
+    client, bucket, name = s3(tls_endpoint), open_bucket(tls_endpoint), new_key()
+    secret = secrets.token_bytes(32)
+    own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": secret}
+    client.put_object(Bucket=bucket, Key=name, Body=b"hello", **own)
+    assert client.get_object(Bucket=bucket, Key=name, **own)["Body"].read() == b"hello"
+    with pytest.raises(ClientError):
+        client.get_object(Bucket=bucket, Key=name, **OTHER)
+    with pytest.raises(ClientError):
+        client.put_object(Bucket=bucket, Key=name, Body=b"x", **{**own, "SSECustomerAlgorithm": "AES128"})
+    begun = client.create_multipart_upload(Bucket=bucket, Key=name, **own)["UploadId"]
+    client.upload_part(Bucket=bucket, Key=name, UploadId=begun, PartNumber=1, Body=b"hello", **own)
+    witness = secrets.token_hex(16)
+    client.put_object(Bucket=bucket, Key=f"{name}/{witness}", Body=b"x", ServerSideEncryption="AES256")
+    assert files_with(tls_endpoint.folder, witness.encode())
+    for what in (secret, hashlib.md5(secret).digest()):
+        assert files_with(tls_endpoint.folder, what) == []
 
 
 def test_what_the_store_sees(tls_endpoint: Endpoint) -> None:

@@ -86,6 +86,7 @@ def test_nothing_in_the_clear_rests_anywhere(own_endpoint: Endpoint, tmp_path: P
         {},
         {**KMS, "SSEKMSKeyId": arn},
         {**KMS, "SSEKMSKeyId": arn, "BucketKeyEnabled": True},
+        {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": arn},
     ]
     for number, sse in enumerate(sses):
         for size in (1, 5_000, 50_000):

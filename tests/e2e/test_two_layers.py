@@ -65,6 +65,18 @@ def test_a_buckets_default_for_parts_and_the_cli(endpoint: Endpoint, tmp_path: P
     assert client.get_object(Bucket=bucket, Key="cli")["Body"].read() == body(9 * MIB)
 
 
+def test_versions_have_their_own_sizes(endpoint: Endpoint) -> None:
+    client, bucket = s3(endpoint), new_bucket(endpoint, "aws:kms:dsse")
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    sizes = (100, 70_000)
+    ids = [client.put_object(Bucket=bucket, Key="k", Body=body(size))["VersionId"] for size in sizes]
+    listed = {each["VersionId"]: each["Size"] for each in client.list_object_versions(Bucket=bucket)["Versions"]}
+    assert listed == dict(zip(ids, sizes, strict=True))
+    for version, size in zip(ids, sizes, strict=True):
+        got = client.get_object(Bucket=bucket, Key="k", VersionId=version, Range="bytes=50-59")
+        assert (got["Body"].read(), got["ContentRange"]) == (body(size)[50:60], f"bytes 50-59/{size}")
+
+
 def test_there_is_no_bucket_key_for_it(endpoint: Endpoint) -> None:
     client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
     with refused(400, "InvalidArgument") as error:

@@ -197,3 +197,24 @@ async def test_an_object_that_is_gone_or_cannot_be_read() -> None:
     world.store.send = answer  # type: ignore[method-assign]
     outcomes = {key: finding.outcome for key, finding in (await found(world)).items()}
     assert outcomes == {"gone": Outcome.GONE, "refused": Outcome.FAILED, "there": Outcome.NOTHING_TO_DO}
+
+
+async def test_two_layers_are_put_on_record_with_their_size() -> None:
+    world = await make_world(rule=EncryptionRule("aws:kms:dsse"))
+    await world.do(put_object, body=b"x" * 70_000)
+    upload_id = await create(world)
+    etags = {number: await send(world, upload_id, number, PARTS[number]) for number in PARTS}
+    before = (await world.gateway.objects.find("b", ["k"]))["k"]
+    await world.gateway.objects.forget_bucket("b")
+    (finding,) = (await found(world)).values()
+    assert finding.outcome is Outcome.RECORDED
+    (record,) = (await world.gateway.objects.find("b", ["k"]))["k"]
+    assert (record.size, record.layers, record.etag) == (70_000, 2, None)
+    assert (record.size, record.layers, record.object_id) == (before[0].size, before[0].layers, before[0].object_id)
+    await complete(world, upload_id, dict(sorted(etags.items())))
+    table = (await record_of(world)).parts
+    await world.gateway.objects.forget_bucket("b")
+    assert (await found(world))["k"] == Finding("b", "k", "", Outcome.REBUILT, UNPROVED)
+    again = await record_of(world)
+    assert (again.parts, again.layers) == (table, 2)
+    assert (await world.do(get_object)).body == WHOLE
