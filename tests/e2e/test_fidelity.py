@@ -127,6 +127,10 @@ def test_object_lock(endpoint: Endpoint) -> None:
     assert client.get_object_retention(Bucket=bucket, Key="k")["Retention"]["Mode"] == "GOVERNANCE"
     with refused(404, "NoSuchObjectLockConfiguration"):
         client.get_object_legal_hold(Bucket=bucket, Key="k")
+    bare = new_bucket(endpoint)
+    client.put_object(Bucket=bare, Key="k", Body=b"x")
+    with refused(404, "ObjectLockConfigurationNotFoundError"):
+        client.get_object_lock_configuration(Bucket=bare)
     client.put_object_legal_hold(Bucket=bucket, Key="k", LegalHold={"Status": "ON"})
     assert client.get_object_legal_hold(Bucket=bucket, Key="k")["LegalHold"]["Status"] == "ON"
     with refused(403, "AccessDenied"):

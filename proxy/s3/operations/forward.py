@@ -22,7 +22,12 @@ from proxy.s3.operation import Level, Operation
 
 _MAX_DOCUMENT: Final = 1024 * 1024
 _VERSION: Final = ("x-amz-version-id",)
-_NO_LOCK: Final = ("NoSuchObjectLegalHold", "NoSuchObjectRetention", "NoSuchObjectLockConfiguration")
+_NO_LOCK: Final = (
+    "NoSuchObjectLegalHold",
+    "NoSuchObjectRetention",
+    "NoSuchObjectLockConfiguration",
+    "ObjectLockConfigurationNotFoundError",
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Forwarded:
         try:
             content = await expect(answer, call.target, 200, 202, 204)
         except AwsError as error:
-            raise _as_on_aws(error) from None
+            raise _as_on_aws(error, self.level) from None
         passed_on = passed(answer.headers, self.answer_header_names)
         if self.method != "GET":
             return Response(answer.status if self.method == "POST" else self.status, passed_on)
@@ -85,9 +90,9 @@ class Forwarded:
         return Response(self.status, passed_on, content)
 
 
-def _as_on_aws(error: AwsError) -> AwsError:
+def _as_on_aws(error: AwsError, level: Level) -> AwsError:
     """Stores have different names for a lock that an object does not have."""
-    if error.code not in _NO_LOCK:
+    if level is not Level.OBJECT or error.code not in _NO_LOCK:
         return error
     message = "The specified object does not have a ObjectLock configuration"
     return AwsError("NoSuchObjectLockConfiguration", message, 404)

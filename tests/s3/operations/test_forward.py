@@ -117,7 +117,9 @@ async def test_what_a_store_does_not_have_is_not_sent_to_it(profile: StoreProfil
             assert _sent(gateway) == []
 
 
-@pytest.mark.parametrize("code", ["NoSuchObjectLegalHold", "NoSuchObjectLockConfiguration"])
+@pytest.mark.parametrize(
+    "code", ["NoSuchObjectLegalHold", "NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"]
+)
 async def test_a_lock_that_an_object_does_not_have_is_named_as_on_aws(code: str) -> None:
     gateway = make_gateway(FakeUpstream(answers=[store_error(400, code)]))
     with pytest.raises(AwsError) as caught:
