@@ -158,7 +158,8 @@ async def look_at(
     if answer.status != 200:
         raise source_error(gateway, source, await store_error(answer, source))
     check_version(source, answer.headers)
-    stored = await describe(gateway, source.record, source.target.key, answer.headers, stored_length(answer), records)
+    size, named = stored_length(answer), source.request.parameter("versionId") is not None
+    stored = await describe(gateway, source.record, source.target.key, answer.headers, size, records, named=named)
     if check_key:
         customer_keys.check_presence(stored.header, customer_key)
     return Source(source, stored, answer.headers, records, customer_key)

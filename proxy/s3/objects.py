@@ -73,8 +73,11 @@ async def describe(
     headers: Headers,
     stored_size: int,
     records: Sequence[ObjectRecord],
+    *,
+    named: bool = False,
 ) -> StoredObject:
-    """What the store's answer to GET or HEAD says of an object; ``stored_size`` is that of the whole object.
+    """What the store's answer to GET or HEAD says of an object; ``stored_size`` is that of the whole object. ``named``:
+    a version was asked for by its id, which may be older than what the key's records are about.
 
     Raises:
         EnvelopeError: the object is damaged, or has no envelope where it must have one.
@@ -83,6 +86,8 @@ async def describe(
     upstream_etag = headers.get("ETag", "")
     version = version_query(headers.get("x-amz-version-id"))
     if header is None:
+        if named:
+            records = [row for row in records if row.version_id == version_id_of(headers) or not row.object_id]
         return await _without_envelope(gateway, bucket, key, upstream_etag, stored_size, records)
     record = next((row for row in records if row.object_id == header.object_id), None)
     target = Target(bucket.name, key)
@@ -282,7 +287,8 @@ async def resolve(gateway: Gateway, bucket: BucketRecord, key: str, version_id: 
         return None
     records = await records_of(gateway, target)
     try:
-        stored = await describe(gateway, bucket, key, answer.headers, stored_length(answer), records)
+        size, named = stored_length(answer), bool(version_id)
+        stored = await describe(gateway, bucket, key, answer.headers, size, records, named=named)
     except EnvelopeError as error:
         logger.error("%s does not verify: %s", target.path, error)
         return None

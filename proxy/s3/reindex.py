@@ -123,7 +123,8 @@ async def _indexed(gateway: Gateway, bucket: BucketRecord, key: str, version_id:
     records = await records_of(gateway, target)
     header = envelope_header.decode(answer.headers)
     records, spoilt = await _without_spoilt(gateway, bucket, target, header, records)
-    stored = await describe(gateway, bucket, key, answer.headers, stored_length(answer), records)
+    size, named = stored_length(answer), bool(version_id)
+    stored = await describe(gateway, bucket, key, answer.headers, size, records, named=named)
     known = {row.object_id: row for row in records if row.upstream_etag}
     before = known.get(stored.header.object_id) if stored.header is not None else None
     if stored.header is not None and stored.multipart and (before is None or not before.parts):

@@ -92,8 +92,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         "ceph",
         # It takes more; so much was tried. An underscore in a name of metadata comes back as a hyphen.
         metadata_limit=6144,
-        changes=_COMMON
-        | {"PutBucketNotificationConfiguration", "DeleteBucketReplication", "PutBucketRequestPayment"},
+        changes=_COMMON | {"PutBucketNotificationConfiguration", "DeleteBucketReplication", "PutBucketRequestPayment"},
     ),
     "minio": StoreProfile(
         "minio",

@@ -170,7 +170,8 @@ async def _used(
         raise await store_error(answer, call)
     check_version(call, answer.headers)
     start, end, stored_size = _extent(answer)
-    stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records)
+    named = call.request.parameter("versionId") is not None
+    stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records, named=named)
     if ask.part is not None and answer.status == 206 and stored.header is None:
         return Response(206, _plain_head(stored, answer), answer.body)
     piece = _slice(stored, wanted, start, end)

@@ -75,7 +75,9 @@ async def _answer(gateway: Gateway, call: Call, wanted: list[str], customer_key:
     await answer.aclose()
     if answer.status != 200:
         raise await _refusal(answer, call)
-    stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)
+    named = call.request.parameter("versionId") is not None
+    size = stored_length(answer)
+    stored = await describe(gateway, call.record, call.target.key, answer.headers, size, records, named=named)
     customer_keys.check_presence(stored.header, customer_key)
     found = await _attributes(gateway, call, stored, customer_key, limit, marker)
     found["StorageClass"] = answer.headers.get("x-amz-storage-class", "STANDARD")

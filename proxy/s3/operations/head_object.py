@@ -102,4 +102,6 @@ async def _described(gateway: Gateway, call: Call, answer: Response, records: Se
     if answer.status != 200:
         raise await store_error(answer, call)
     check_version(call, answer.headers)
-    return await describe(gateway, call.record, call.target.key, answer.headers, stored_length(answer), records)
+    named = call.request.parameter("versionId") is not None
+    size = stored_length(answer)
+    return await describe(gateway, call.record, call.target.key, answer.headers, size, records, named=named)
