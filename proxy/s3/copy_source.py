@@ -74,8 +74,14 @@ class Source:
         return self.call.target.path + (f"?{self.stored.version}" if self.stored.version else "")
 
 
-def refuse_body(call: Call) -> None:
-    """Raises AwsError: InvalidRequest, for a copy that brings bytes of its own."""
+def check_request(call: Call) -> None:
+    """Refuses copies for whoever has not signed, and those that bring bytes of their own.
+
+    Raises:
+        AwsError: AccessDenied, InvalidRequest.
+    """
+    if call.caller.anonymous:
+        raise access_denied("Anonymous users cannot copy objects. Please authenticate.")
     if call.request.headers.get("Content-Length", "0") != "0":
         raise invalid_request("You can only specify a copy source header for copy requests.")
 

@@ -8,6 +8,7 @@ ETag tells nothing of parts.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final
 
 from multidict import CIMultiDict
@@ -67,24 +68,46 @@ class StoreCopy:
     """The head of its answer."""
 
 
-def can_copy(gateway: Gateway, source: Source) -> bool:
-    """Whether the store can copy so much by itself: sealed bytes are a little more than 5 GiB where theirs are that."""
+class Way(Enum):
+    """How a store copies an object by itself."""
+
+    WHOLE = "whole"
+    PARTS = "parts"
+    """As a new upload, along the parts of a multipart object."""
+
+
+def way_of_copy(gateway: Gateway, source: Source, *, promised: bool) -> Way | None:
+    """How the store can copy the source; None if it can't, for sealed bytes are a little more than 5 GiB where theirs
+    are that. ``promised``: whether a whole copy would be what was asked for (``keeps_promises``)."""
     stored = source.stored
-    pieces = map(part_stored_size, stored.sizes) if by_parts(gateway, source) else (stored.stored_size,)
-    return max(pieces) <= LARGEST
+    if (
+        promised
+        and stored.stored_size <= LARGEST
+        and (gateway.settings.store.copies_keep_parts or not stored.multipart)
+    ):
+        return Way.WHOLE
+    if stored.multipart and max(map(part_stored_size, stored.sizes)) <= LARGEST:
+        return Way.PARTS
+    return None
 
 
-def keeps_promises(gateway: Gateway, source: Source, headers: Headers, conditions: Headers) -> bool:
-    """Whether the copy that the store makes is what was asked for: ``headers`` are those of the new object,
+async def keeps_promises(gateway: Gateway, call: Call, source: Source, headers: Headers, conditions: Headers) -> bool:
+    """Whether the whole copy that the store makes is what was asked for: ``headers`` are those of the new object,
     ``conditions`` the client's on what is there.
 
-    Some stores pass over conditions, or locks, and would say 200 for an object that is something else.
+    Some stores pass over conditions, or over locks and the bucket's default retention, and would say 200 for an
+    object that is something else.
     """
     profile = gateway.settings.store
-    if by_parts(gateway, source):
+    if conditions and not profile.conditional_copies:
+        return False
+    if profile.copies_with_locks:
         return True
-    locked = any(name.lower().startswith(_LOCK) for name in (*headers, *source.headers))
-    return (profile.conditional_copies or not conditions) and (profile.copies_with_locks or not locked)
+    if any(name.lower().startswith(_LOCK) for name in (*headers, *source.headers)):
+        return False
+    answer = await gateway.upstream.send(Request("GET", Target(call.target.bucket).path, "object-lock"))
+    await answer.aclose()
+    return answer.status == 404
 
 
 async def copy_wrapped_anew(
@@ -98,6 +121,7 @@ async def copy_wrapped_anew(
     conditions: Headers,
     records: Sequence[ObjectRecord],
     *,
+    way: Way,
     shown: str | None,
 ) -> WrappedAnew:
     """Makes the call's target of the source, under the source's data key.
@@ -116,7 +140,8 @@ async def copy_wrapped_anew(
     record = None
     if table is not None or shown is not None or call.record.mixed:
         record = _record(gateway, call, source, unlocked, table, shown)
-    copied = await _on_record(gateway, call, source, headers, conditions, table, record, records)
+    parts = table if way is Way.PARTS else None
+    copied = await _on_record(gateway, call, source, headers, conditions, parts, record, records)
     etag = etags.to_client(copied.upstream_etag, record)
     modified = copied.modified or gateway.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return WrappedAnew(header, etag, modified, copied.answer)
@@ -141,17 +166,17 @@ async def _on_record(
     source: Source,
     headers: CIMultiDict[str],
     conditions: Headers,
-    table: PartsTable | None,
+    parts: PartsTable | None,
     record: ObjectRecord | None,
     records: Sequence[ObjectRecord],
 ) -> StoreCopy:
-    """Has the store make the object, with ``record`` there before it can be seen."""
+    """Has the store make the object, with ``record`` there before it can be seen; along ``parts`` if there are any."""
     previous = None
     if record is not None:
         previous = next((row for row in records if row.object_id == record.object_id), None)
         await gateway.objects.put(record)
     try:
-        copied = await _copy(gateway, call, source, headers, conditions, table)
+        copied = await _copy(gateway, call, source, headers, conditions, parts)
     except (AwsError, ObjectReplaced) as error:
         if record is not None and previous is not None:
             await gateway.objects.put(previous)
@@ -174,10 +199,10 @@ async def _copy(
     source: Source,
     headers: CIMultiDict[str],
     conditions: Headers,
-    table: PartsTable | None,
+    parts: PartsTable | None,
 ) -> StoreCopy:
-    if table is not None and by_parts(gateway, source):
-        return await _copy_parts(gateway, call, source, headers, conditions, table)
+    if parts is not None:
+        return await _copy_parts(gateway, call, source, headers, conditions, parts)
     sent = CIMultiDict(headers)
     sent.update(conditions)
     sent.update(_source_headers(source))
@@ -197,12 +222,6 @@ async def _copy(
 def _patience(size: int) -> float:
     """Seconds that a store may take to copy so many bytes before it says anything."""
     return size / _SLOWEST
-
-
-def by_parts(gateway: Gateway, source: Source) -> bool:
-    """Whether the object is copied along its parts."""
-    stored = source.stored
-    return stored.multipart and (not gateway.settings.store.copies_keep_parts or stored.stored_size > LARGEST)
 
 
 def _source_headers(source: Source) -> dict[str, str]:

@@ -62,7 +62,7 @@ class StoreProfile:
     copies_keep_parts: bool = False
     """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
     copies_with_locks: bool = True
-    """Gives a copy the object lock that the request asks for, and not that of its source."""
+    """Gives a copy the object lock that the request or the bucket asks for, and not that of its source."""
     lists_versions_by_folder: bool = False
     """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
     drops_redirects: bool = False

@@ -108,6 +108,27 @@ def test_a_bucket_without_a_record_is_refused(endpoint: Endpoint, bucket: str) -
     assert [entry["Key"] for entry in listed] == ["there"]
 
 
+def test_copies_of_what_lay_there_in_the_clear_are_encrypted(endpoint: Endpoint, bucket: str) -> None:
+    objects = made_beside(endpoint, bucket)
+    assert adopt(endpoint, bucket, "--mixed").returncode == 0
+    client = s3(endpoint)
+    for number, (key, data) in enumerate(objects.items()):
+        sse = KMS if number % 2 else {}
+        client.copy_object(Bucket=bucket, Key=f"copies/{key}", CopySource=f"{bucket}/{key}", **sse)
+        got = client.get_object(Bucket=bucket, Key=f"copies/{key}")
+        assert (got["Body"].read(), got["ServerSideEncryption"]) == (data, "aws:kms" if number % 2 else "AES256")
+        if key != "multipart":
+            assert (got["Metadata"], got["CacheControl"]) == ({"from": "before"}, "no-store")
+        stored = endpoint.store.client().get_object(Bucket=bucket, Key=f"copies/{key}")
+        assert len(data) < 10 or data[:1000] not in stored["Body"].read()
+    # In place, too.
+    client.copy_object(Bucket=bucket, Key="text.txt", CopySource=f"{bucket}/text.txt", **KMS)
+    assert b"plain" not in endpoint.store.client().get_object(Bucket=bucket, Key="text.txt")["Body"].read()
+    assert client.get_object(Bucket=bucket, Key="text.txt")["Body"].read() == b"plain text"
+    sizes = {key: size for key, (size, _) in listing(endpoint, bucket).items()}
+    assert sizes == {name: len(data) for key, data in objects.items() for name in (key, f"copies/{key}")}
+
+
 def test_adopted_plain(endpoint: Endpoint, bucket: str) -> None:
     """What lies there in the clear is never served; what comes is encrypted."""
     objects = made_beside(endpoint, bucket)

@@ -5,6 +5,7 @@ import io
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests.e2e.samples import MIB, body, kms, new_bucket, new_key, new_kms_key, refused, s3, shared_bucket, upload
-from tests.e2e.stores import Endpoint
+from tests.e2e.stores import REGION, Endpoint
 
 KMS = {"ServerSideEncryption": "aws:kms"}
 KEYS = ("plain", "with space", "a+b", "100%", "%2B", "ü/✓/日本", "a&b=c;d?e#f", "it's (one)!*")
@@ -157,6 +158,34 @@ def test_versions_as_sources(endpoint: Endpoint) -> None:
         client.copy_object(Bucket=bucket, Key="w", CopySource={**where, "VersionId": marker})
     # SeaweedFS does not tell a delete marker from a version that is not there.
     assert error.value.response["Error"]["Code"] in ("InvalidRequest", "NoSuchVersion")
+
+
+def test_object_locks_are_those_of_the_copy(endpoint: Endpoint) -> None:
+    client, bucket, source = s3(endpoint), f"lock-{uuid.uuid4().hex[:20]}", shared_bucket(endpoint)
+    place = {"LocationConstraint": REGION}
+    client.create_bucket(Bucket=bucket, CreateBucketConfiguration=place, ObjectLockEnabledForBucket=True)
+    until = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+    key = new_key()
+    client.put_object(Bucket=source, Key=key, Body=b"body", **KMS)
+    upload(endpoint, source, f"{key}-parts", {1: body(5 * MIB), 2: b"end"}, **KMS)
+    for name in (key, f"{key}-parts"):
+        client.copy_object(Bucket=bucket, Key=name, CopySource=f"{source}/{name}", **lock)
+        head = client.head_object(Bucket=bucket, Key=name)
+        assert (head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")) == ("GOVERNANCE", until)
+        # A copy does not have the lock of its source.
+        client.copy_object(Bucket=bucket, Key=f"{name}-free", CopySource=f"{bucket}/{name}")
+        free = client.head_object(Bucket=bucket, Key=f"{name}-free")
+        assert (free.get("ObjectLockMode"), free.get("ObjectLockRetainUntilDate")) == (None, None)
+    with refused(403, "AccessDenied"):
+        change = {"SSEKMS": {"KMSKeyArn": new_kms_key(endpoint)}}
+        client.update_object_encryption(Bucket=bucket, Key=key, ObjectEncryption=change)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    configuration = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+    client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=configuration)
+    for name in (key, f"{key}-parts"):
+        client.copy_object(Bucket=bucket, Key=f"{name}-ruled", CopySource=f"{source}/{name}")
+        assert client.head_object(Bucket=bucket, Key=f"{name}-ruled").get("ObjectLockMode") == "GOVERNANCE", name
 
 
 def test_a_customers_key_over_tls(tls_endpoint: Endpoint) -> None:

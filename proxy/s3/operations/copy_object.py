@@ -38,7 +38,7 @@ from proxy.s3.operations.put_object import refuse_lost_content, shows_md5, write
 from proxy.s3.payload import Payload
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_copy import can_copy, copy_wrapped_anew, keeps_promises
+from proxy.s3.store_copy import Way, copy_wrapped_anew, keeps_promises, way_of_copy
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body
@@ -67,7 +67,7 @@ _WRAPPED_ANEW: Final = (Mode.S3, Mode.KMS, Mode.CUSTOMER)
 @operation("CopyObject", "PUT", Level.OBJECT, "s3:PutObject", headers=["x-amz-copy-source"])
 async def copy_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-    copy_source.refuse_body(call)
+    copy_source.check_request(call)
     for name in (_METADATA_DIRECTIVE, _TAGGING_DIRECTIVE):
         _check_directive(call.request.headers, name)
     customer_key = customer_keys.parse(call.request, gateway.settings, prefix=customer_keys.COPY_SOURCE_PREFIX)
@@ -98,17 +98,17 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
         )
         sums = await checksums_of(gateway, source_call, stored, unlocked, table)
     algorithm = _algorithm(asked, sums)
-    if (
-        unlocked is not None
-        and _can_wrap_anew(gateway, call, source, choice, records)
-        and can_copy(gateway, source)
-        and keeps_promises(gateway, source, headers, conditions)
-        and (_ALGORITHM not in asked or _has_checksum(sums, algorithm))
+    way: Way | None = None
+    if _can_wrap_anew(gateway, call, source, choice, records) and (
+        _ALGORITHM not in asked or _has_checksum(sums, algorithm)
     ):
+        promised = await keeps_promises(gateway, call, source, headers, conditions)
+        way = way_of_copy(gateway, source, promised=promised)
+    if unlocked is not None and way is not None:
         # A single PUT under SSE-S3 shows the MD5 of its bytes, as its source does.
         shown = stored.etag if table is None and shows_md5(gateway, choice.mode) else None
         made = await copy_wrapped_anew(
-            gateway, call, source, unlocked, table, choice, headers, conditions, records, shown=shown
+            gateway, call, source, unlocked, table, choice, headers, conditions, records, way=way, shown=shown
         )
         return _answer(source, made.header, choice, made.etag, made.modified, sums, made.answer)
     headers.update(conditions)

@@ -27,7 +27,7 @@ from proxy.s3.object_records import records_of
 from proxy.s3.objects import unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.sse import Choice
-from proxy.s3.store_copy import by_parts, can_copy, copy_wrapped_anew
+from proxy.s3.store_copy import Way, copy_wrapped_anew, way_of_copy
 from proxy.s3.store_reads import of_one_object
 
 _MAX_DOCUMENT: Final = 64 * 1024
@@ -44,6 +44,11 @@ async def update_object_encryption(gateway: Gateway, call: Call) -> Response:
     It needs kms:Decrypt on the key that the object has and kms:GenerateDataKey on the new one; the other permissions
     that AWS names are for calls that are not made here.
     """
+    if call.caller.anonymous:
+        raise invalid_request(
+            "Requests that modify an object encryption configuration require AWS Signature Version 4. Modify the "
+            "request to use AWS Signature Version 4, and then try again."
+        )
     key_arn, bucket_key = _wanted(await read_document(gateway, call, _MAX_DOCUMENT))
     if arn.parse(key_arn).account != call.record.account:
         raise access_denied(
@@ -76,18 +81,22 @@ async def _update(gateway: Gateway, call: Call, choice: Choice) -> Response:
     _refuse_locked(source.headers, gateway.clock())
     if named is not None and not await _is_current(gateway, source):
         raise not_implemented(detail={"Query": "versionId"})
-    if not can_copy(gateway, source):
+    # The object has no lock, and needs none of its bucket's anew.
+    way = way_of_copy(gateway, source, promised=True)
+    if way is None:
         raise not_implemented()
     unlocked, table = await unlock_whole(gateway, call.origin, call.target, source.stored, header)
     headers = await _same_headers(gateway, source)
     conditions: CIMultiDict[str] = CIMultiDict()
-    if gateway.settings.store.conditional_copies or by_parts(gateway, source):
+    if gateway.settings.store.conditional_copies or way is Way.PARTS:
         conditions["If-Match"] = source.stored.upstream_etag
     # A derived ETag is another one in another mode; what clients have been shown stays.
     record = source.stored.record
     shown = None if source.stored.multipart or record is None else record.etag
     records = await records_of(gateway, call.target)
-    await copy_wrapped_anew(gateway, call, source, unlocked, table, choice, headers, conditions, records, shown=shown)
+    await copy_wrapped_anew(
+        gateway, call, source, unlocked, table, choice, headers, conditions, records, way=way, shown=shown
+    )
     return Response(200)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.aws import xml_codec
+from proxy.aws.credentials import ANONYMOUS
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as headers
@@ -522,6 +523,16 @@ class HugeObject(StoredObject):
                 return 5 * 1024**3 + 1
 
         super().__init__(Huge(), {}, '"huge"')
+
+
+async def test_who_has_not_signed_copies_nothing() -> None:
+    world = await world_with(b"body")
+    call = make_call("PUT", Target("b", "c"), headers={"x-amz-copy-source": "b/k"}, record=world.bucket)
+    error = await refused(copy_object.run(world.gateway, replace(call, caller=ANONYMOUS)))
+    assert (error.code, error.message) == (
+        "AccessDenied",
+        "Anonymous users cannot copy objects. Please authenticate.",
+    )
 
 
 async def test_a_body_is_refused() -> None:
