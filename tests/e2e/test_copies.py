@@ -27,6 +27,7 @@ def settings_of(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
         "aws/s3": KMS,
         "key": {**KMS, "SSEKMSKeyId": new_kms_key(endpoint), "SSEKMSEncryptionContext": "eyJhIjoiYiJ9"},
         "bucket key": {**KMS, "SSEKMSKeyId": new_kms_key(endpoint), "BucketKeyEnabled": True},
+        "two layers": {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": new_kms_key(endpoint)},
     }
 
 
@@ -259,6 +260,24 @@ def test_parts_from_ranges_of_objects(endpoint: Endpoint) -> None:
         client.upload_part_copy(**{**again, "CopySource": f"{bucket}/{new_key()}"})
     client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": rows})
     assert seen(endpoint, bucket, key)["data"] == b"".join(piece for *_, piece in pieces)
+
+
+def test_parts_of_two_layers(endpoint: Endpoint) -> None:
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    dsse = {"ServerSideEncryption": "aws:kms:dsse"}
+    parts = {1: body(5 * MIB, 1), 2: body(MIB, 2)}
+    upload(endpoint, bucket, key, parts, **dsse)
+    source, data = {"Bucket": bucket, "Key": key}, b"".join(parts.values())
+    where = {"Bucket": bucket, "Key": f"{key}-copy"}
+    upload_id = client.create_multipart_upload(**where, **dsse)["UploadId"]
+    extent = f"bytes={MIB}-{len(data) - 1}"
+    part = {**where, "UploadId": upload_id, "PartNumber": 7}
+    made = client.upload_part_copy(**part, CopySource=source, CopySourceRange=extent)
+    rows = [{"PartNumber": 7, "ETag": made["CopyPartResult"]["ETag"]}]
+    client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": rows})
+    assert seen(endpoint, bucket, f"{key}-copy")["data"] == data[MIB:]
+    client.copy_object(**where, CopySource=source)
+    assert seen(endpoint, bucket, f"{key}-copy")["data"] == data
 
 
 def test_the_transfer_manager_copies_in_parts(any_endpoint: Endpoint) -> None:
