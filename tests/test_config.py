@@ -67,6 +67,7 @@ def test_a_short_file_is_filled_with_defaults(tmp_path: Path) -> None:
     assert config.state.database == Path("/var/lib/state.db")
     assert config.sse_s3.md5_etags
     assert (config.sse_c.enabled, config.sse_c.blocked_on_new_buckets) == (True, True)
+    assert (config.bucket_keys.lifetime_seconds, config.bucket_keys.uses) == (300, 10_000)
     assert not config.copies.fresh_data_key
     assert config.log_level == "info"
 
@@ -211,6 +212,9 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         ("[listen]\ndomains = [1]", "[listen] domains: must be a list of strings, none of them empty"),
         ('[upstream]\nregion = "EU"', "[upstream] region: must be the name of a Region, such as eu-west-1, not 'EU'"),
         ('[sse_s3]\nmd5_etags = "yes"', "[sse_s3] md5_etags: must be true or false, not a string"),
+        ("[sse_c]\nenabled = 1", "[sse_c] enabled: must be true or false, not a whole number"),
+        ("[bucket_keys]\nuses = 0", "[bucket_keys] uses: must be"),
+        ("[bucket_keys]\nlifetime_seconds = -1", "[bucket_keys] lifetime_seconds: must be"),
         ("[copies]\nfresh_data_key = 1", "[copies] fresh_data_key: must be true or false, not a whole number"),
         ("[limits]\nsmall_body_memory = 1.5", "[limits] small_body_memory: must be a whole number, not a number"),
         ('[log]\nlevel = "warn"', "[log] level: must be one of debug, info, warning, error, not 'warn'; did you mean"),

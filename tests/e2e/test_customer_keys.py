@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from proxy.envelope import header as envelope_header
 from proxy.envelope.header import KEY_NAME, Mode
+from tests.e2e import test_post_forms as post_forms
 from tests.e2e.samples import MIB, body, exists, new_bucket, new_key, refused, s3
 from tests.e2e.stores import Endpoint
 from tests.e2e.test_store_view import files_with
@@ -185,6 +186,20 @@ def test_a_presigned_url(tls_endpoint: Endpoint) -> None:
             urllib.request.urlopen(urllib.request.Request(url, headers=headers), context=context)
         assert error.value.code in (400, 403)
         error.value.close()
+
+
+def test_a_post_form(tls_endpoint: Endpoint) -> None:
+    prefix = "x-amz-server-side-encryption-customer-"
+    coded = base64.b64encode(b"m" * 32).decode()
+    fields = {f"{prefix}algorithm": "AES256", f"{prefix}key": coded, f"{prefix}key-MD5": MD5}
+    blocked, bucket, key = new_bucket(tls_endpoint), open_bucket(tls_endpoint), new_key()
+    refusal = post_forms.post(tls_endpoint, blocked, post_forms.presigned(tls_endpoint, blocked, key, **fields), b"x")
+    assert refusal.error[:2] == (403, "AccessDenied")
+    answer = post_forms.post(tls_endpoint, bucket, post_forms.presigned(tls_endpoint, bucket, key, **fields), b"hello")
+    assert (answer.status, answer.headers[f"{prefix}key-md5"]) == (204, MD5), answer.body
+    assert s3(tls_endpoint).get_object(Bucket=bucket, Key=key, **MINE)["Body"].read() == b"hello"
+    with refused(400, "InvalidRequest", NEEDED):
+        s3(tls_endpoint).get_object(Bucket=bucket, Key=key)
 
 
 def test_the_key_rests_nowhere(tls_endpoint: Endpoint) -> None:

@@ -422,7 +422,7 @@ def test_objects_under_keys_that_are_in_aws_kms(at_aws: tuple[Endpoint, Serve]) 
     key_arn = kms.create_key()["KeyMetadata"]["Arn"]
     kms.create_alias(AliasName="alias/photos", TargetKeyId=key_arn)
     s3.create_bucket(Bucket="at-aws", CreateBucketConfiguration={"LocationConstraint": REGION})
-    bodies = {"kms": b"k" * 200_000, "alias": b"a", "sse-s3": b"s" * 2_000_000}
+    bodies = {"kms": b"k" * 200_000, "alias": b"a", "sse-s3": b"s" * 2_000_000, "layers": b"l" * 200_000}
     put = s3.put_object(
         Bucket="at-aws", Key="kms", Body=bodies["kms"], ServerSideEncryption="aws:kms", SSEKMSKeyId=key_arn
     )
@@ -430,13 +430,18 @@ def test_objects_under_keys_that_are_in_aws_kms(at_aws: tuple[Endpoint, Serve]) 
     aliased = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/photos", "BucketKeyEnabled": True}
     assert s3.put_object(Bucket="at-aws", Key="alias", Body=b"a", **aliased)["SSEKMSKeyId"] == key_arn
     assert s3.put_object(Bucket="at-aws", Key="sse-s3", Body=bodies["sse-s3"])["ServerSideEncryption"] == "AES256"
+    layers = {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": key_arn}
+    assert s3.put_object(Bucket="at-aws", Key="layers", Body=bodies["layers"], **layers)["SSEKMSKeyId"] == key_arn
     for name, body in bodies.items():
         assert s3.get_object(Bucket="at-aws", Key=name)["Body"].read() == body
 
     kms.disable_key(KeyId=key_arn)
-    with pytest.raises(ClientError) as refused:
-        s3.get_object(Bucket="at-aws", Key="kms")
-    assert refused.value.response["Error"]["Code"] == "KMS.DisabledException"
+    for name in ("kms", "layers"):
+        with pytest.raises(ClientError) as refused:
+            s3.get_object(Bucket="at-aws", Key=name)
+        assert refused.value.response["Error"]["Code"] == "KMS.DisabledException"
+    # AWS tells nobody of changes: a bucket key is used until its time is over.
+    assert s3.get_object(Bucket="at-aws", Key="alias")["Body"].read() == b"a"
     assert s3.get_object(Bucket="at-aws", Key="sse-s3")["Body"].read() == bodies["sse-s3"]
     kms.enable_key(KeyId=key_arn)
 
