@@ -60,6 +60,10 @@ class StoredObject:
         """How often it is encrypted."""
         return 1 if self.header is None else self.header.layers
 
+    def is_told_of(self, headers: Headers) -> bool:
+        """Whether an answer of the store is about this very object."""
+        return headers.get("ETag") == self.upstream_etag and envelope_header.decode(headers) == self.header
+
     @property
     def is_plain_multipart(self) -> bool:
         """Whether it is a plaintext object that the store was sent in parts, which it alone knows."""

@@ -524,6 +524,29 @@ def test_s3_cp_of_64_mib(any_endpoint: Endpoint, tmp_path: Path) -> None:
     assert (tmp_path / "down").read_bytes() == body(64 * MIB)
 
 
+@pytest.mark.parametrize("algorithm", [None, "CRC64NVME", "SHA256"])
+def test_the_transfer_manager_of_boto3(endpoint: Endpoint, tmp_path: Path, algorithm: str | None) -> None:
+    """With its defaults, and with each kind of checksum; it verifies what it reads."""
+    client, bucket, key = s3(endpoint), shared_bucket(endpoint), new_key()
+    data = body(17 * MIB)
+    (tmp_path / "up").write_bytes(data)
+    extra = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    client.upload_file(str(tmp_path / "up"), bucket, key, ExtraArgs=extra)
+    client.download_file(bucket, key, str(tmp_path / "down"))
+    assert (tmp_path / "down").read_bytes() == data
+    found = client.get_object_attributes(Bucket=bucket, Key=key, ObjectAttributes=["Checksum", "ObjectParts"])
+    name, pieces = algorithm or "CRC32", [data[start : start + 8 * MIB] for start in range(0, len(data), 8 * MIB)]
+    assert found["ObjectParts"]["TotalPartsCount"] == 3
+    if found["Checksum"]["ChecksumType"] == "FULL_OBJECT":
+        expected = checksum(name, data)
+    else:
+        expected = base64.b64encode(DIGESTS[name](b"".join(map(DIGESTS[name], pieces)))).decode()
+        assert [part[f"Checksum{name}"] for part in found["ObjectParts"]["Parts"]] == [
+            checksum(name, piece) for piece in pieces
+        ]
+    assert found["Checksum"][f"Checksum{name}"] == expected
+
+
 def test_begun_with_one_worker_and_ended_with_another(two_worker_endpoint: Endpoint) -> None:
     bucket, key = shared_bucket(two_worker_endpoint), new_key()
     path = f"/{bucket}/{key}"

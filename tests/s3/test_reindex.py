@@ -19,7 +19,7 @@ from tests.s3.operations.test_customer_keys import MINE, secure_world
 from tests.s3.operations.test_multipart import KMS, PARTS, WHOLE, complete, create, send, uploaded
 from tests.s3.operations.test_part_numbers import with_checksums
 
-S3 = EncryptionRule()
+S3, TWO_LAYERS = EncryptionRule(), EncryptionRule("aws:kms:dsse")
 MIB = 1024 * 1024
 
 
@@ -87,6 +87,20 @@ async def test_etags_of_sse_s3_and_the_nature_of_objects_in_a_mixed_bucket() -> 
     assert [entry.etag for entry in shown.entries] == [put.headers["ETag"] for put in puts.values()]
     assert world.store.sent == []
     assert {finding.outcome for finding in (await found(world)).values()} == {Outcome.NOTHING_TO_DO}
+
+
+async def test_objects_of_two_layers() -> None:
+    """A listing can't tell their sizes from what is stored."""
+    world = await uploaded(TWO_LAYERS)
+    await world.do(put_object, key="single", body=bytes(2 * MIB))
+    before = [await record_of(world, key) for key in ("k", "single")]
+    await world.gateway.objects.forget_bucket("b")
+    assert {key: finding.outcome for key, finding in (await found(world)).items()} == {
+        "k": Outcome.REBUILT,
+        "single": Outcome.RECORDED,
+    }
+    assert [await record_of(world, key) for key in ("k", "single")] == before
+    assert (await world.do(get_object, "partNumber=2")).body == PARTS[4]
 
 
 async def test_a_kms_object_needs_no_record() -> None:

@@ -7,7 +7,7 @@ missing) is given up, and the store is asked once more with what that answer sai
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -60,6 +60,8 @@ class Ask:
     range: str | None = None
     part: int | None = None
     """A part of a plaintext object, which the store alone knows the parts of."""
+    known: StoredObject | None = None
+    """The object that an earlier answer told of: its parts, if they are not on record, are found out once."""
 
 
 _ALL: Final = Ask()
@@ -131,7 +133,7 @@ async def read(
     """
     ask = _ALL if wanted is None else _first_plan(wanted, _asked_for(call, records))
     if ask is None:
-        ask = _exact_plan(wanted, await look_up(gateway, call, query, records))
+        ask = _next_plan(wanted, await look_up(gateway, call, query, records))
     for _ in range(_ATTEMPTS):
         headers = CIMultiDict(conditions)
         if ask.range is not None:
@@ -165,13 +167,17 @@ async def _used(
         check_version(call, answer.headers)
         return not_modified(call, answer, records)
     if answer.status == 416 and ask.range is not None:
-        return _exact_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
+        return _next_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
     if answer.status not in (200, 206):
         raise await store_error(answer, call)
     check_version(call, answer.headers)
     start, end, stored_size = _extent(answer)
-    named = call.request.parameter("versionId") is not None
-    stored = await describe(gateway, call.record, call.target.key, answer.headers, stored_size, records, named=named)
+    stored = ask.known
+    if stored is None or not stored.is_told_of(answer.headers):
+        named = call.request.parameter("versionId") is not None
+        stored = await describe(
+            gateway, call.record, call.target.key, answer.headers, stored_size, records, named=named
+        )
     if ask.part is not None and answer.status == 206 and stored.header is None:
         return Response(206, _plain_head(stored, answer), answer.body)
     piece = _slice(stored, wanted, start, end)
@@ -181,7 +187,11 @@ async def _used(
         raise UpstreamError("the store gave a part of the object where the whole was asked for")
     if ask.part is not None and stored.is_plain_multipart:
         raise not_implemented(detail={"Query": "partNumber"})
-    return _exact_plan(wanted, stored)
+    return _next_plan(wanted, stored)
+
+
+def _next_plan(wanted: Wanted | None, stored: StoredObject) -> Ask:
+    return replace(_exact_plan(wanted, stored), known=stored)
 
 
 def _asked_for(call: Call, records: Sequence[ObjectRecord]) -> Sequence[ObjectRecord]:

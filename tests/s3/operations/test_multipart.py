@@ -100,9 +100,11 @@ async def test_a_lost_table_is_rebuilt_from_the_object() -> None:
 
 
 async def test_a_range_finds_its_way_without_a_table() -> None:
+    """The parts are read off the object once for their sizes, and once more with the key."""
     world = await uploaded()
     await world.gateway.objects.forget_bucket("b")
     assert (await world.do(get_object, Range="bytes=5242870-5242890")).body == WHOLE[5242870:5242891]
+    assert len(world.store.sent) == 2 + len(PARTS) + len(PARTS) + 1
     await world.gateway.objects.forget_bucket("b")
     assert (await world.do(get_object, Range="bytes=-200")).body == WHOLE[-200:]
 
