@@ -47,6 +47,8 @@ class Request:
 
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter, by its exact name."""
+        if not self.query:
+            return None
         return next((value for key, value in self.parameters if key == name), None)
 
 

@@ -37,6 +37,8 @@ SECURITY_TOKEN = "X-Amz-Security-Token"  # noqa: S105
 QUERY_AUTHENTICATION = frozenset(name.lower() for name in (*_QUERY_COMPONENTS, SECURITY_TOKEN))
 _SIGV2_PARAMETERS = frozenset({"awsaccesskeyid", "signature"})
 _TIMESTAMP_LENGTH = 16
+_SHORT = 256
+"""Characters of what is kept of a header, so that nobody can fill the memory with it."""
 _TIMESTAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _DATE = re.compile(r"[0-9]{8}")
 _REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -91,11 +93,23 @@ def claimed_service(request: Request) -> str | None:
     """The service that the request says it is signed for, unverified: who reads the body before ``verify`` asks it."""
     authorization = request.headers.get("Authorization")
     if authorization is not None:
+        begin, terminator, _ = authorization.partition("/aws4_request")
+        if terminator and len(begin) <= _SHORT:
+            service = _service_in(f"{begin}/")
+            if service is not None:
+                return service
         found = _CREDENTIAL_SERVICE.search(authorization)
         return found.group(1) if found else None
     credential = request.parameter("X-Amz-Credential")
     fields = credential.split("/") if credential else ()
     return fields[3] if len(fields) == 5 else None
+
+
+@lru_cache(maxsize=1024)
+def _service_in(begin: str) -> str | None:
+    """The service in the beginning of an Authorization header, which for one access key is the same all day."""
+    found = _CREDENTIAL_SERVICE.search(begin)
+    return found.group(1) if found else None
 
 
 def read_claim(request: Request) -> Claim:

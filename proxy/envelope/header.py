@@ -33,6 +33,7 @@ _BUCKET_KEY_FLAG: Final = 8
 _REWRAPPED_FLAG: Final = 32
 _LAYERS_FLAG: Final = 64
 _FULL_PREFIX: Final = METADATA_PREFIX + RESERVED_PREFIX
+_FULL_LENGTH: Final = len(_FULL_PREFIX)
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -178,7 +179,11 @@ def decode(headers: Mapping[str, str]) -> Header | None:
         EnvelopeError: it is damaged.
         UnknownVersion: it is of a later version.
     """
-    fields = [(name.lower(), value) for name, value in headers.items() if is_reserved_field(name)]
+    fields = [
+        (name.lower(), value)
+        for name, value in headers.items()
+        if name[:_FULL_LENGTH].lower() == _FULL_PREFIX  # as is_reserved_field; every name of every answer is looked at
+    ]
     if not fields:
         return None
     metadata = dict(fields)

@@ -255,6 +255,24 @@ class Opener:
         return plaintext
 
 
+def open_only(stream: Stream, stored: Buffer) -> bytes:
+    """The plaintext of a stream of one segment, all of which is at hand: what an Opener would make of it.
+
+    Raises:
+        EnvelopeError: anything is missing, too much or not right.
+    """
+    view = memoryview(stored)
+    start = len(stream.header)
+    if stream.last or len(view) != start + stream.size + TAG_SIZE:
+        raise EnvelopeError("the stored bytes are not those of one segment")
+    if view[:start] != stream.header:
+        raise EnvelopeError("a header or frame is not the expected one")
+    try:
+        return stream.cipher.decrypt(stream.last_nonce(), view[start:], None)
+    except InvalidTag:
+        raise EnvelopeError("a segment is damaged or not in its place") from None
+
+
 class _Output:
     """Where one ``update`` of an opener writes plaintext."""
 

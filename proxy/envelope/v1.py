@@ -13,6 +13,7 @@ from proxy.envelope.keys import Expander
 from proxy.envelope.layers import AnyOpener, AnySealer, Place
 from proxy.envelope.parts import LARGEST_NUMBER, PartsTable, make_frame
 from proxy.envelope.ranges import (
+    FIRST_PLAINTEXT,
     FOOTER_THRESHOLD,
     PartsPlan,
     Window,
@@ -21,6 +22,7 @@ from proxy.envelope.ranges import (
     stored_size,
 )
 from proxy.envelope.record import Record
+from proxy.envelope.segments import open_only
 from proxy.stream import Buffer
 from proxy.values import value_class
 from proxy.xaes import NONCE_SIZE
@@ -210,6 +212,18 @@ def seal_part(
 def open_single(unlocked: Unlocked) -> AnyOpener:
     """The opener of a whole body, its footer included. Raises ValueError for a multipart object."""
     return layers.whole_opener(_place_of_single(unlocked))
+
+
+def open_short(unlocked: Unlocked, stored: Buffer) -> bytes | None:
+    """The plaintext of a whole body that is one segment of one layer; None for any other, which ``open_single`` opens.
+
+    Raises:
+        EnvelopeError: it is damaged.
+    """
+    if unlocked.plaintext_size is None or unlocked.plaintext_size > FIRST_PLAINTEXT or unlocked.header.layers > 1:
+        return None
+    stream, _ = _place_of_single(unlocked).streams(with_footer=False)
+    return open_only(stream, stored)
 
 
 def open_range(unlocked: Unlocked, window: Window) -> AnyOpener:

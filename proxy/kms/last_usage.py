@@ -39,9 +39,9 @@ class LastUsage:
         self._written_at: datetime | None = None
         self._writing: asyncio.Task[None] | None = None
 
-    def note(self, name: KeyName, operation: str, request_id: str) -> None:
+    def note(self, name: KeyName, operation: str, request_id: str, now: datetime | None = None) -> None:
         """Takes down that a key was used now; begins to write when the last time was a minute ago."""
-        now = self._now()
+        now = now or self._now()
         self._unwritten[name] = Usage(operation, now, request_id)
         if self._written_at is None:
             self._written_at = now

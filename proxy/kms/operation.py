@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -154,6 +155,7 @@ async def record(
     answered: Mapping[str, Any] | None,
     resources: Sequence[tuple[str, str]],
     error: KmsError | None,
+    now: datetime | None = None,
 ) -> None:
     """Records a call whose parameters and answer are as ``audit_events.shown`` makes them.
 
@@ -163,7 +165,7 @@ async def record(
     audit = service.audit
     if audit is None:
         return
-    now, random = service.now(), service.random
+    now, random = now or service.now(), service.random
     audit.record(partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, random))
     try:
         await audit.settle()

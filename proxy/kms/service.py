@@ -162,10 +162,10 @@ class KeyService:
         twin.repository = self.repository.rehearsal()
         return twin
 
-    def note_usage(self, origin: CallOrigin, key: KmsKey, operation: str) -> None:
-        """Takes down a successful cryptographic operation."""
+    def note_usage(self, origin: CallOrigin, key: KmsKey, operation: str, now: datetime | None = None) -> None:
+        """Takes down a successful cryptographic operation; ``now`` for who knows the time already."""
         if self.repository is self._housekeeping:
-            self.last_usage.note(key.name, operation, origin.request_id)
+            self.last_usage.note(key.name, operation, origin.request_id, now)
 
     @property
     def sealing(self) -> XAES256GCM:

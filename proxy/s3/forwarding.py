@@ -62,7 +62,8 @@ _SERVER_ERRORS: Final = {
 _DETAIL: Final = ("Key", "BucketName", "UploadId", "VersionId", "ArgumentName", "ArgumentValue", "Condition", "Header")
 """Members of the store's error documents that are passed on."""
 
-_LENGTH = re.compile(r"[0-9]{1,18}")
+_LONGEST_LENGTH: Final = 18
+"""Decimal digits of Content-Length."""
 _CONDITIONS: Final = ("If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since")
 _STORE_WORDS = re.compile(r"minio|seaweedfs|https?://", re.IGNORECASE)
 
@@ -183,7 +184,7 @@ def stored_length(answer: Response) -> int:
         UpstreamError: it can't be read.
     """
     length = answer.headers.get("Content-Length", "")
-    if not _LENGTH.fullmatch(length):
+    if not (length.isascii() and length.isdigit() and len(length) <= _LONGEST_LENGTH):
         raise UpstreamError("the store does not tell the object's length")
     return int(length)
 

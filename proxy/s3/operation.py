@@ -8,7 +8,8 @@ table is made.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from typing import Final
 
 from proxy.aws.message import Request, Response
 from proxy.s3.errors import not_implemented
@@ -17,7 +18,7 @@ from proxy.s3.gateway import Call, Gateway, Target
 Run = Callable[[Gateway, Call], Awaitable[Response]]
 
 
-class Level(Enum):
+class Level(StrEnum):
     """What a request's path names."""
 
     SERVICE = "service"
@@ -73,6 +74,15 @@ def operation(
     return make
 
 
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+
+def _names_of(request: Request) -> frozenset[str]:
+    return frozenset(
+        item for name, value in request.parameters for item in ((name, f"{name}={value}") if value else (name,))
+    )
+
+
 class RouteTable:
     """Finds operations.
 
@@ -102,11 +112,9 @@ class RouteTable:
         Raises:
             AwsError: 501 NotImplemented, when no row matches.
         """
-        names = frozenset(
-            item for name, value in request.parameters for item in ((name, f"{name}={value}") if value else (name,))
-        )
+        names = _names_of(request) if request.query else _NO_NAMES
         kind = (request.method, Level.of(target))
-        asked = not names.isdisjoint(self._named.get(kind, ()))
+        asked = bool(names) and not names.isdisjoint(self._named.get(kind, ()))
         for row in (self._rows if asked else self._bare).get(kind, ()):
             if row.matches(names, request):
                 return row

@@ -33,6 +33,8 @@ from proxy.sts.service import StsService
 
 logger = logging.getLogger(__name__)
 
+_IDS_AT_ONCE = 64
+
 HEALTH_PATH = "/-/health"
 """Answered to anonymous reads, which S3 has no use for here; with a signature it is a key like any other."""
 
@@ -127,6 +129,16 @@ class Endpoint:
             raise errors.service_unavailable() from None
         return verify()
 
+    @cached_property
+    def _request_ids(self) -> list[str]:
+        """Of requests to come: random bytes are had at once for many."""
+        return []
+
+    def _more_request_ids(self) -> str:
+        digits = self.random(8 * _IDS_AT_ONCE).hex().upper()
+        self._request_ids.extend(digits[at : at + 16] for at in range(16, len(digits), 16))
+        return digits[:16]
+
     def _render(self, service: str, error: AwsError, request: Request, request_id: str) -> Response:
         match service:
             case "kms":
@@ -162,7 +174,7 @@ class Endpoint:
 
     def _request_id(self, service: str) -> str:
         if service == "s3":
-            return self.random(8).hex().upper()
+            return self._request_ids.pop() if self._request_ids else self._more_request_ids()
         return str(UUID(bytes=self.random(16), version=4))
 
 

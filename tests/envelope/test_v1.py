@@ -41,6 +41,29 @@ def test_there_and_back(size: int, data_key: bytes, wrapping: Any, random: Any, 
     assert run(opener, body, range(0, len(body), 262_144)) == data
 
 
+@pytest.mark.parametrize("size", [0, 1, 4096, 65_480])
+def test_a_short_body_is_opened_at_once(
+    size: int, data_key: bytes, wrapping: Any, random: Any, run: Any, pattern: Any
+) -> None:
+    header, sealer = v1.seal_single(data_key, wrapping, plaintext_size=size, random=random)
+    body = bytes(run(sealer, pattern(size), []))
+    unlocked = v1.unlock(header, data_key)
+    assert v1.open_short(unlocked, body) == pattern(size)
+    changed = [body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :] for at in {0, 1, 39, 40, size + 39, size + 40, -2}]
+    for wrong in (b"", body[:-1], body + b"x", body[:40], *changed):
+        with pytest.raises(EnvelopeError):
+            v1.open_short(unlocked, wrong)
+        with pytest.raises(EnvelopeError):
+            run(v1.open_single(unlocked), wrong, [])
+
+
+def test_other_bodies_are_not_opened_at_once(data_key: bytes, wrapping: Any, random: Any) -> None:
+    long = v1.seal_single(data_key, wrapping, plaintext_size=65_481, random=random)[0]
+    assert v1.open_short(v1.unlock(long, data_key), b"") is None
+    multipart = v1.new_multipart(data_key, wrapping, random=random)
+    assert v1.open_short(v1.unlock(multipart, data_key), b"") is None
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_footer_is_asked_for_at_the_end_and_only_of_long_bodies(
     size: int, data_key: bytes, wrapping: Any, random: Any, run: Any, pattern: Any

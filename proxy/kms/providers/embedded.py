@@ -126,8 +126,9 @@ class EmbeddedKeyProvider(KeyProvider):
         except KmsError as error:
             await record(service, origin, name, asked, None, ((key.arn, audit_events.KEY),), error)
             raise
-        service.note_usage(origin, key, name)
-        await record(service, origin, name, asked, None, ((key.arn, audit_events.KEY),), None)
+        now = service.now()
+        service.note_usage(origin, key, name, now)
+        await record(service, origin, name, asked, None, ((key.arn, audit_events.KEY),), None, now)
         return result
 
     async def re_encrypt(
