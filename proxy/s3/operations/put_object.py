@@ -94,7 +94,8 @@ async def write_object(
     data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
     with_md5 = shows_md5(gateway, choice.mode)
     verifier = plan.verifier(want_md5=with_md5)
-    with gateway.memory.hold(2 * plan.length if plan.length <= FOOTER_THRESHOLD else 0):
+    copies = 3 if choice.mode is Mode.KMS_DSSE else 2
+    with gateway.memory.hold(copies * plan.length if plan.length <= FOOTER_THRESHOLD else 0):
         header, sealed, size = await _sealed(gateway, body, plan, verifier, data_key, wrapping)
         if bare:
             sealed, size, record = b"", 0, None

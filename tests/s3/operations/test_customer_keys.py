@@ -27,6 +27,7 @@ from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
+from proxy.s3.operations.upload_part_copy import upload_part_copy
 from proxy.s3.state import EncryptionRule
 from tests.s3.object_store import World, make_world
 
@@ -210,9 +211,11 @@ async def test_a_bucket_that_blocks_it_takes_nothing_new_and_gives_what_it_has()
         (put_object, ""),
         (create_multipart_upload, "uploads"),
         (upload_part, f"partNumber=1&uploadId={upload_id}"),
+        (upload_part_copy, f"partNumber=1&uploadId={upload_id}"),
     ):
+        copy = {"x-amz-copy-source": "b/k"} if operation is upload_part_copy else {}
         for headers in (MINE, wrong):
-            error = await refused(world, operation, query, body=BODY, **headers)
+            error = await refused(world, operation, query, body=b"" if copy else BODY, **headers, **copy)
             assert (error.status, error.code) == (403, "AccessDenied")
             assert error.message == (
                 "User: arn:aws:iam::111122223333:user/tester is not authorized to perform: s3:PutObject on resource: "
