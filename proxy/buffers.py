@@ -5,9 +5,12 @@ either costs about a quarter of what encrypting the same bytes does. So blocks o
 a block that goes away, whoever has it, gives the block back: no consumer has to say that it is done.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cffi import FFI  # type: ignore[import-untyped]
+
+from proxy.stream import Buffer
 
 BLOCK: Final = 5 * 64 * 1024 + 256
 """Bytes of a block that is kept: what is read at a time, sealed, with a segment that had been waiting and a frame."""
@@ -48,3 +51,12 @@ def new_buffer(size: int) -> memoryview:
     """A buffer of ``size`` bytes with undefined content, perhaps another body's: no more of it may be handed out than
     was written."""
     return memoryview(_buffer((_kept if BLOCK // 2 < size <= BLOCK else _fresh)(_bytes, size)))
+
+
+def joined(pieces: Sequence[Buffer]) -> memoryview:
+    """Buffers one after the other in a new one."""
+    whole, end = new_buffer(sum(map(len, pieces))), 0
+    for piece in pieces:
+        start, end = end, end + len(piece)
+        whole[start:end] = piece
+    return whole

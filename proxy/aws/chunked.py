@@ -16,6 +16,7 @@ from typing import Final
 from proxy.aws import canonical
 from proxy.aws.errors import AwsError
 from proxy.aws.sigv4_errors import printable, signature_does_not_match
+from proxy.buffers import joined
 from proxy.stream import Buffer
 
 MIN_CHUNK: Final = 8192
@@ -105,7 +106,7 @@ class ChunkedDecoder:
                     self._read_line(line)
         if len(ready) == 1:
             return ready[0]
-        return b"".join(ready)
+        return joined(ready) if ready else b""
 
     def finalize(self) -> Buffer:
         """Ends the body. All output was handed out before.

@@ -12,8 +12,8 @@ from multidict import CIMultiDict
 
 from proxy.aws.http_head import field_name
 from proxy.aws.message import Response
+from proxy.blocks import LONG, BlockReceiver, receive_by
 from proxy.s3.http_answer import AnswerBody
-from proxy.s3.http_blocks import LONG, BlockReceiver
 from proxy.s3.http_timing import Timeouts, Timer
 from proxy.s3.upstream import UpstreamError, UpstreamTimeout
 from proxy.stream import ByteStream
@@ -251,25 +251,15 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._settle()
 
-    def received(self, size: int) -> None:
+    def received(self, size: int, left: int) -> None:
         """See ``Carrier``."""
-        left = self._left or 0
-        self._left = max(0, left - size)
-        if self._left == 0:
-            self._reusable = self._reusable and size == left
-            self._receive_by(self)
+        before, self._left = self._left or 0, left
+        if not left:
+            self._reusable = self._reusable and size == before
+            if not self.closed:
+                receive_by(self._transport, self, paused=self._reading_paused)
             self._complete = True
             self._settle()
-
-    def _receive_by(self, protocol: asyncio.BaseProtocol) -> None:
-        """Has the transport read for another protocol; while it reads for one, it goes on for that."""
-        if self.closed:
-            return
-        if not self._reading_paused:
-            self._transport.pause_reading()
-        self._transport.set_protocol(protocol)
-        if not self._reading_paused:
-            self._transport.resume_reading()
 
     def _feed_parser(self, data: bytes) -> None:
         if self._parser is None:
@@ -304,7 +294,8 @@ class Connection(asyncio.Protocol):
             self._left -= sum(map(len, pieces))
             self._parser = None
             if self._left >= LONG:
-                self._receive_by(BlockReceiver(self, body, pieces, self._left))
+                receiver = BlockReceiver(self, body, pieces, self._left, one_more=True)
+                receive_by(self._transport, receiver, paused=self._reading_paused)
                 pieces = []
         for piece in pieces:
             body.feed(piece)

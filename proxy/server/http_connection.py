@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, cast
 
 from proxy.aws.message import Headers, Peer, Request, Response
+from proxy.blocks import LONG, BlockReceiver, receive_by
 from proxy.server.http_answer import AnswerWriter, ClientGone
 from proxy.server.http_exchange import Exchange
 from proxy.server.http_parser import Refused, RequestParser
@@ -118,6 +119,25 @@ class Connection(asyncio.Protocol):
             elif self._head_since is None:
                 self._head_since = self._loop.time()
             self._throttle()
+            if self._parser.left >= LONG and not self._gone:
+                receiver = BlockReceiver(self, self, (), self._parser.left)
+                receive_by(self._wire, receiver, paused=self._reading_paused)
+
+    def feed(self, piece: Buffer) -> None:
+        """See ``Taker``: of a long body."""
+        if not self._refused:
+            self._parser.take(piece)
+
+    def progresses(self) -> None:
+        """See ``Taker``."""
+        if self._waiting_since is not None and self._exchange is not None and self._exchange.reading:
+            self.waits()
+
+    def received(self, size: int, left: int) -> None:  # noqa: ARG002
+        """See ``Carrier``."""
+        self._throttle()
+        if not left and not self._gone:
+            receive_by(self._wire, self, paused=self._reading_paused)
 
     def pause_writing(self) -> None:
         self._writing_paused = True

@@ -8,7 +8,7 @@ from proxy.aws.message import Headers, Peer, Request, Response
 from proxy.server.http_answer import AnswerWriter, Wire
 from proxy.server.http_request import Refusal, expects_continue, origin_form, refusal
 from proxy.server.limits import Limits
-from proxy.stream import Body, BodyCutShort
+from proxy.stream import Body, BodyCutShort, Buffer
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLIENT_CLOSED: Final = "the client closed the connection within the body"
@@ -90,7 +90,7 @@ class Exchange:
         """Whether all of the body has."""
         self.held = 0
         """Bytes of the body that wait to be read."""
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[Buffer] = deque()
         self._dropped = False
         self._error = ""
         self._expects = False
@@ -99,7 +99,7 @@ class Exchange:
 
     # The body, as the connection brings it.
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: Buffer) -> None:
         self.received += len(piece)
         if self._dropped or self._error:
             return
@@ -147,9 +147,9 @@ class Exchange:
             return b""
         whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        return whole
+        return bytes(whole)
 
-    async def read(self) -> bytes:
+    async def read(self) -> Buffer:
         """The next bytes of the body, ``b""`` at its end."""
         connection = self._connection
         self.reading = True
@@ -222,7 +222,7 @@ class _ReceivedBody:
     def __aiter__(self) -> "_ReceivedBody":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Buffer:
         if self._exchange is not None:
             piece = await self._exchange.read()
             if piece:

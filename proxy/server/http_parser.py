@@ -14,6 +14,7 @@ from proxy.aws.http_head import field_name
 from proxy.aws.message import Headers
 from proxy.server.http_request import Refusal
 from proxy.server.limits import Limits
+from proxy.stream import Buffer
 
 TOO_LONG: Final = 431, "Your request header section exceeds the maximum allowed size."
 NOT_HTTP: Final = 400, "The request is not valid HTTP/1.1."
@@ -32,7 +33,7 @@ class Refused(Exception):
 class Body(Protocol):
     """Who takes the body of the request that was parsed last."""
 
-    def feed(self, piece: bytes) -> None: ...
+    def feed(self, piece: Buffer) -> None: ...
 
     def end(self) -> None: ...
 
@@ -69,6 +70,20 @@ class RequestParser:
         """Whether a part of a head has come, and not all of it."""
         return self._begun and self._body is None
 
+    @property
+    def left(self) -> int:
+        """Bytes to come of a body whose length is known; 0 where none are expected or nobody knows."""
+        return self._left or 0
+
+    def take(self, piece: Buffer) -> None:
+        """Takes the next bytes of such a body, no more than are left."""
+        body, left = self._body, self._left
+        if body is not None and left is not None:
+            self._left = left - len(piece)
+            body.feed(piece)
+            if not self._left:
+                self._end(body)
+
     def feed(self, data: bytes) -> None:
         """Takes the next bytes.
 
@@ -81,8 +96,6 @@ class RequestParser:
             return
         if self._begun and self._body is None:
             self._pending += len(data)
-            if self._pending > self._limits.head:
-                raise Refused(TOO_LONG)
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
         try:
@@ -97,6 +110,8 @@ class RequestParser:
                 return
             cause = error.__context__
             raise cause if isinstance(cause, Refused) else Refused(NOT_HTTP) from None
+        if self.in_head and self._pending > self._limits.head:
+            raise Refused(TOO_LONG)
         if self._body is not None and self._left is not None:
             # What is left of this body is counted; the next request gets a parser of its own.
             self._parser = None

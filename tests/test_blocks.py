@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.blocks import BlockReceiver
 from proxy.s3.http_answer import AnswerBody
-from proxy.s3.http_blocks import BlockReceiver
 
 UNIT = 65_536
 DATA = shake_128(b"data").digest(12 * UNIT + 4321)
@@ -39,8 +39,9 @@ class Source:
 
     def resume_writing(self) -> None: ...
 
-    def received(self, size: int) -> None:
+    def received(self, size: int, left: int) -> None:
         self.sizes.append(size)
+        self.left = left
 
 
 def receive(data: bytes, begun: list[bytes], reads: list[int]) -> tuple[list[bytes], Source]:
@@ -80,7 +81,7 @@ def test_any_reads_give_the_body_in_whole_units(size: int, begun: int, reads: li
 def test_a_byte_too_many_is_seen_and_dropped(size: int) -> None:
     source = Source()
     body = AnswerBody(source)
-    receiver = BlockReceiver(source, body, [], size)
+    receiver = BlockReceiver(source, body, [], size, one_more=True)
     data = DATA[:size] + b"!"
     while data:
         buffer = receiver.get_buffer(-1)
@@ -89,6 +90,15 @@ def test_a_byte_too_many_is_seen_and_dropped(size: int) -> None:
         receiver.buffer_updated(len(piece))
     assert sum(source.sizes) == size + 1
     assert b"".join(body._pieces) == DATA[:size]
+
+
+def test_without_that_no_more_is_read_than_the_body_has() -> None:
+    for size in (100, 4 * UNIT):
+        source = Source()
+        receiver = BlockReceiver(source, AnswerBody(source), [], size)
+        assert len(receiver.get_buffer(-1)) == size
+        receiver.buffer_updated(size)
+        assert source.left == 0
 
 
 def test_what_was_handed_on_is_not_written_to_again() -> None:

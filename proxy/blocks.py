@@ -1,4 +1,4 @@
-"""A long body of an answer, received in blocks.
+"""A long body, received in blocks.
 
 An ``asyncio.Protocol`` is handed what each read brought, copied into new bytes. Here the transport reads into blocks
 that are used again, and what is handed on begins and ends at multiples of 64 KiB of the body, wherever the reads end:
@@ -10,12 +10,22 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from proxy.buffers import new_buffer
-from proxy.s3.http_answer import AnswerBody
+from proxy.stream import Buffer
 
 LONG: Final = 256 * 1024
 """Bytes still to come from which on receiving in blocks is worth the change."""
 _UNIT: Final = 64 * 1024
 _BLOCK: Final = 256 * 1024
+
+
+class Taker(Protocol):
+    """Who is handed the body."""
+
+    def feed(self, piece: Buffer, /) -> None: ...
+
+    def progresses(self) -> None:
+        """Bytes have come that are not handed on yet."""
+        ...
 
 
 class Carrier(Protocol):
@@ -27,38 +37,42 @@ class Carrier(Protocol):
 
     def resume_writing(self) -> None: ...
 
-    def received(self, size: int) -> None:
-        """So many bytes have come; the last of the body, and perhaps a byte that is none of it, if there were so few
-        left. What is complete has been handed on."""
+    def received(self, size: int, left: int) -> None:
+        """``size`` bytes have come, and ``left`` are still to come; what can be handed on has been. With the last of
+        the body the transport must be given another protocol."""
         ...
 
 
 class BlockReceiver(asyncio.BufferedProtocol):
     """Takes a connection's place as its transport's protocol until the last of ``left`` bytes has come."""
 
-    def __init__(self, carrier: Carrier, body: AnswerBody, begun: Iterable[bytes], left: int) -> None:
-        """``begun`` are the bytes of the body that came with the head, ``left`` those still to come."""
+    def __init__(
+        self, carrier: Carrier, taker: Taker, begun: Iterable[bytes], left: int, *, one_more: bool = False
+    ) -> None:
+        """``begun`` are the bytes of the body that came with the head, ``left`` those still to come. With
+        ``one_more``, a byte behind the body is read with its last ones, if there is one, and dropped: that it came
+        shows in the size that the carrier is told."""
         self._carrier = carrier
-        self._body = body
+        self._taker = taker
         self._left = left
+        self._more = int(one_more)
         self._given = self._filled = 0
         """Bytes of the block that have been handed on, and that have come."""
+        self._block = new_buffer(_BLOCK + self._more)
         whole = memoryview(b"".join(begun))
         rest = len(whole) % _UNIT
-        self._block = new_buffer(_BLOCK + 1)
         if len(whole) > rest:
-            body.feed(whole[: len(whole) - rest])
+            taker.feed(whole[: len(whole) - rest])
         if rest:
             self._block[:rest] = whole[len(whole) - rest :]
             self._filled = rest
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         if self._filled == _BLOCK:
-            self._block = new_buffer(_BLOCK + 1)
+            self._block = new_buffer(_BLOCK + self._more)
             self._given = self._filled = 0
         end = self._filled + self._left
-        # One byte more than the body has would show that more came, which must not wait for the next request.
-        return self._block[self._filled : end + 1 if end <= _BLOCK else _BLOCK]
+        return self._block[self._filled : end + self._more if end <= _BLOCK else _BLOCK]
 
     def buffer_updated(self, nbytes: int) -> None:
         size = min(nbytes, self._left)
@@ -67,10 +81,10 @@ class BlockReceiver(asyncio.BufferedProtocol):
         end = self._filled - self._filled % _UNIT if self._left else self._filled
         if end > self._given:
             begin, self._given = self._given, end
-            self._body.feed(self._block[begin:end])
+            self._taker.feed(self._block[begin:end])
         else:
-            self._body.progresses()
-        self._carrier.received(nbytes)
+            self._taker.progresses()
+        self._carrier.received(nbytes, self._left)
 
     def eof_received(self) -> None:
         """The transport closes, and then tells that the connection is lost."""
@@ -83,3 +97,13 @@ class BlockReceiver(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._carrier.resume_writing()
+
+
+def receive_by(transport: asyncio.Transport, protocol: asyncio.BaseProtocol, *, paused: bool) -> None:
+    """Has a transport read for another protocol. While it reads for one it goes on for that, so it is stopped first,
+    unless it is ``paused`` anyway."""
+    if not paused:
+        transport.pause_reading()
+    transport.set_protocol(protocol)
+    if not paused:
+        transport.resume_reading()
