@@ -26,6 +26,9 @@ async def for_read(gateway: Gateway, call: Call, records: list[ObjectRecord]) ->
     """
     found = CIMultiDict({name: call.request.headers[name] for name in _DATES if name in call.request.headers})
     found.update(await _tags(gateway, call, records))
+    if found.get("If-Match") == "*":
+        # It holds of whatever is there, and 404 says what is not; Ceph takes it for an ETag.
+        del found["If-Match"]
     return found
 
 
@@ -43,7 +46,10 @@ async def for_write(gateway: Gateway, call: Call, records: list[ObjectRecord]) -
         raise not_implemented("If-None-Match")
     if "If-Match" in headers and ("If-None-Match" in headers or headers["If-Match"].strip() == "*"):
         raise not_implemented("If-Match")
-    return await _tags(gateway, call, records)
+    found = await _tags(gateway, call, records)
+    if "If-Match" in found and gateway.settings.store.bare_write_conditions:
+        found["If-Match"] = found["If-Match"].strip('"')
+    return found
 
 
 async def write_error(gateway: Gateway, call: Call, error: AwsError) -> AwsError:

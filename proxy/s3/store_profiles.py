@@ -65,6 +65,12 @@ class StoreProfile:
     """Gives a copy the object lock that the request or the bucket asks for, and not that of its source."""
     lists_versions_by_folder: bool = False
     """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
+    hides_delete_markers: bool = False
+    """Says of a delete marker, asked for by its version, that there is no such version."""
+    bare_write_conditions: bool = False
+    """Understands the ETag in If-Match on PUT without its quotes only."""
+    conditional_completions: bool = True
+    """Honours If-Match and If-None-Match on CompleteMultipartUpload; elsewhere such a request is refused."""
     drops_redirects: bool = False
     """Answers 200 to ``x-amz-website-redirect-location`` and does not keep it."""
     drops_empty_metadata: bool = False
@@ -86,10 +92,13 @@ class StoreProfile:
 
 PROFILES: Final[Mapping[str, StoreProfile]] = {
     # Nobody knows what it, or a server in front of it, makes of dot segments: "b/../c/k" must never become "c/k".
-    "s3": StoreProfile("s3", unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
+    "s3": StoreProfile("s3", conditional_completions=False, unfit_keys=re.compile(r"(?:^|/)\.\.?(?:/|$)")),
     "aws": StoreProfile("aws", conditional_deletes=True, conditional_copies=True, changes=_EVERYTHING),
     "ceph": StoreProfile(
         "ceph",
+        hides_delete_markers=True,
+        bare_write_conditions=True,
+        conditional_completions=False,
         # It takes more; so much was tried. An underscore in a name of metadata comes back as a hyphen.
         metadata_limit=6144,
         changes=_COMMON | {"PutBucketNotificationConfiguration", "DeleteBucketReplication", "PutBucketRequestPayment"},
@@ -116,6 +125,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         copies_keep_parts=True,
         copies_with_locks=False,
         lists_versions_by_folder=True,
+        hides_delete_markers=True,
         drops_redirects=True,
         drops_empty_metadata=True,
         takes_any_version_id=True,

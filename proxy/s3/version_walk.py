@@ -49,6 +49,15 @@ async def fetch(gateway: Gateway, target: Target, wanted: Wanted) -> VersionPage
     return VersionPage(items[: wanted.count], len(items) > wanted.count)
 
 
+async def versions_of(gateway: Gateway, target: Target, key: str) -> list[Item]:
+    """All versions of one key, the newest first.
+
+    Raises:
+        AwsError, UpstreamError: as from ``version_pages.ask``.
+    """
+    return await _Walk(gateway, Target(target.bucket), Wanted(key, "", "", "", _MOST)).versions_of(key)
+
+
 @dataclass(frozen=True)
 class _Walk:
     gateway: Gateway

@@ -64,7 +64,17 @@ def test_a_delete_marker(endpoint: Endpoint, bucket: str) -> None:
         client.get_object(Bucket=bucket, Key="v")
     got = client.get_object(Bucket=bucket, Key="v", VersionId=first["VersionId"])
     assert (got["Body"].read(), got["ETag"]) == (body(2 * MIB), first["ETag"])
-    client.delete_object(Bucket=bucket, Key="v", VersionId=marker["VersionId"])
+    where = {"Bucket": bucket, "Key": "v", "VersionId": marker["VersionId"]}
+    with refused(405, "MethodNotAllowed"):
+        client.get_object(**where)
+    with refused(405, "405"):
+        client.head_object(**where)
+    tagging = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    tagged = client.put_object_tagging(Bucket=bucket, Key="v", VersionId=first["VersionId"], Tagging=tagging)
+    assert tagged["VersionId"] == first["VersionId"]
+    objects = [{"Key": "v", "VersionId": marker["VersionId"]}]
+    (deleted,) = client.delete_objects(Bucket=bucket, Delete={"Objects": objects})["Deleted"]
+    assert (deleted["Key"], deleted["VersionId"]) == ("v", marker["VersionId"])
     assert listed(endpoint, bucket) == [(2 * MIB, first["ETag"])]
 
 

@@ -17,7 +17,7 @@ from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
 from proxy.s3 import customer_keys, multipart, part_choice, part_walk, preconditions, sse
 from proxy.s3.documents import read_document
-from proxy.s3.errors import no_such_upload, slow_down
+from proxy.s3.errors import no_such_upload, not_implemented, slow_down
 from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
@@ -75,6 +75,8 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
     _check_declared(call, shown)
     records = await records_of(gateway, target)
     conditions = await preconditions.for_write(gateway, call, records)
+    if conditions and not gateway.settings.store.conditional_completions:
+        raise not_implemented(next(iter(conditions)))
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
     header, table_key = await multipart.to_complete(gateway, call, upload, customer_key)
     checksum_type = upload.checksum_type or multipart.FULL_OBJECT

@@ -148,6 +148,12 @@ async def _delete_upstream(
     )
     answer = await gateway.upstream.send(request)
     deleted, failed = _parse_result(await expect(answer, call.target, 200))
+    named = {(deletion.key, deletion.version_id) for deletion in deletions if deletion.version_id}
+    for item in deleted:
+        marker = item.get("DeleteMarkerVersionId")
+        if "VersionId" not in item and marker and (item.get("Key"), marker) in named:
+            # SeaweedFS tells of a marker that was removed as of one that was made.
+            item["VersionId"] = marker
     await _forget(gateway, deleted, records)
     return deleted, failed
 

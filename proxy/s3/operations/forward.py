@@ -82,6 +82,10 @@ class Forwarded:
         except AwsError as error:
             raise _as_on_aws(error, self.level) from None
         passed_on = passed(answer.headers, self.answer_header_names)
+        named = call.request.parameter("versionId")
+        if named and self.level is Level.OBJECT:
+            # SeaweedFS and Ceph leave it out.
+            passed_on["x-amz-version-id"] = named
         if self.method != "GET":
             return Response(answer.status if self.method == "POST" else self.status, passed_on)
         if root_of(content) != self.root:

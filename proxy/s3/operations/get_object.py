@@ -22,6 +22,7 @@ from proxy.envelope.v1 import Unlocked
 from proxy.s3 import customer_keys, preconditions, sse
 from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
 from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.delete_markers import named_marker
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
@@ -169,7 +170,7 @@ async def _used(
     if answer.status == 416 and ask.range is not None:
         return _next_plan(wanted, await look_up(gateway, call, upstream_query(call), records))
     if answer.status not in (200, 206):
-        raise await store_error(answer, call)
+        raise await named_marker(gateway, call, await store_error(answer, call))
     check_version(call, answer.headers)
     start, end, stored_size = _extent(answer)
     stored = ask.known

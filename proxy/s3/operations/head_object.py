@@ -9,6 +9,7 @@ from proxy.aws.message import Request, Response
 from proxy.s3 import customer_keys, preconditions, sse
 from proxy.s3.byte_range import Wanted, WantedPart
 from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.delete_markers import named_marker
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
@@ -100,7 +101,7 @@ async def _head(store: Upstream, call: Call, query: str, conditions: CIMultiDict
 
 async def _described(gateway: Gateway, call: Call, answer: Response, records: Sequence[ObjectRecord]) -> StoredObject:
     if answer.status != 200:
-        raise await store_error(answer, call)
+        raise await named_marker(gateway, call, await store_error(answer, call))
     check_version(call, answer.headers)
     named = call.request.parameter("versionId") is not None
     size = stored_length(answer)
