@@ -164,9 +164,6 @@ def test_the_command_line_client(tls_endpoint: Endpoint, tmp_path: Path) -> None
     down = tls_endpoint.aws("s3", "cp", f"s3://{bucket}/{key}", f"{tmp_path}/down", *with_key)
     assert down.returncode == 0, down.stderr.decode()
     assert (tmp_path / "down").read_bytes() == body(9 * MIB)
-    without = tls_endpoint.aws("s3", "cp", f"s3://{bucket}/{key}", f"{tmp_path}/none")
-    assert without.returncode == 1
-    assert not (tmp_path / "none").exists()
 
 
 def test_a_presigned_url(tls_endpoint: Endpoint) -> None:

@@ -241,10 +241,41 @@ def negatives(case: Json, body: bytes, other: Json, other_body: bytes) -> Iterat
     yield refused("body of another object", "open", body=other_body.hex())
 
 
+def more_negatives(customer: Json, layered: Json, layered_body: bytes) -> Iterator[Json]:
+    """The same of an object under SSE-C and of one with two layers."""
+
+    def refused(of: Json, name: str, step: str, body: bytes = b"", **change: Any) -> Json:
+        made = {"metadata": of["metadata"], "data_key": of["data_key"], "body": body.hex()} | change
+        return {"name": name, "step": step, "error": "EnvelopeError", **made}
+
+    def kind(of: Json, code: int) -> dict[str, str]:
+        return change_key(of["metadata"], lambda raw: raw[:1] + bytes((code,)) + raw[2:])
+
+    yield refused(customer, "SSE-C with an ARN", "decode", metadata=customer["metadata"] | {ARN_NAME: KEY_ARN})
+    with_context = customer["metadata"] | {CONTEXT_NAME: b64encode(b'{"a":"b"}').decode()}
+    yield refused(customer, "SSE-C with a context", "decode", metadata=with_context)
+    yield refused(customer, "SSE-C made aws:kms", "decode", metadata=kind(customer, 2))
+    yield refused(customer, "SSE-C with a bucket key", "decode", metadata=kind(customer, 24))
+    made_kms = kind(customer, 2) | {ARN_NAME: KEY_ARN}
+    yield refused(customer, "SSE-C made aws:kms, with an ARN", "unlock", metadata=made_kms)
+    yield refused(layered, "two layers under aws:kms", "decode", metadata=kind(layered, 2 + 64))
+    yield refused(layered, "two layers with a bucket key", "decode", metadata=kind(layered, 3 + 8 + 64))
+    yield refused(layered, "two layers made one", "unlock", metadata=kind(layered, 3))
+    data_key = layered["data_key"]
+    yield refused(layered, "two layers, the inner key alone", "unlock", data_key=data_key[:64])
+    yield refused(layered, "two layers, another outer key", "unlock", data_key=data_key[:64] + "00" * 32)
+    yield refused(layered, "two layers, another inner key", "unlock", data_key="00" * 32 + data_key[64:])
+    yield refused(layered, "two layers, keys exchanged", "unlock", data_key=data_key[64:] + data_key[:64])
+    yield refused(layered, "two layers, a byte changed", "open", flip(layered_body, 60))
+    yield refused(layered, "two layers, cut", "open", layered_body[:-1])
+
+
 def make() -> Json:
     context = {"department": "10103.0", "ü": "✓", "Z": ""}
     short, short_body = single("short", 100, context=context)
     other, other_body = single("other", 100)
+    customer, _ = single("customer key", 60, Mode.CUSTOMER, customer_key=fixed("customer key", 32))
+    layered, layered_body = single("two layers", 60, Mode.KMS_DSSE, context=context, two_layers=True)
     bucket_key = fixed("bucket key", 32)
     singles = [
         short,
@@ -259,8 +290,8 @@ def make() -> Json:
         single("largest without a footer", MIB)[0],
         single("footer", MIB + 1, footer=Digests(checksum("SHA256", 32), fixed("md5", 16)))[0],
         single("empty footer", MIB + 1)[0],
-        single("customer key", 60, Mode.CUSTOMER, customer_key=fixed("customer key", 32))[0],
-        single("two layers", 60, Mode.KMS_DSSE, context=context, two_layers=True)[0],
+        customer,
+        layered,
         single("two layers, three segments", 131_001, Mode.KMS_DSSE, two_layers=True)[0],
         single("two layers, footer", MIB + 1, Mode.KMS_DSSE, footer=Digests(checksum("MD5", 16)), two_layers=True)[0],
     ]
@@ -276,7 +307,10 @@ def make() -> Json:
             multipart("multipart", [(1, 65_481), (2, 0), (7, 10)])[0],
             multipart("multipart, two layers", [(1, 65_481), (2, 0), (7, 10)], two_layers=True)[0],
         ],
-        "negative": list(negatives(short, short_body, other, other_body)),
+        "negative": [
+            *negatives(short, short_body, other, other_body),
+            *more_negatives(customer, layered, layered_body),
+        ],
     }
 
 
