@@ -24,6 +24,8 @@ _ONE_WRITE: Final = 64 * 1024
 """Up to here, copying a body behind its head is cheaper than writing twice."""
 _SMALL_REST: Final = 64 * 1024
 """The most of an unread answer that is dropped to keep a connection."""
+_SHORT: Final = 64 * 1024
+"""Up to here, the body of an answer is handed on whole: one segment, which has to be there whole to be opened."""
 _LONGEST_HEAD: Final = 256 * 1024
 
 
@@ -274,11 +276,20 @@ class Connection(asyncio.Protocol):
                 self._fail(UpstreamError(f"the store's answer is not HTTP/1.1: {error.__context__ or error}"))
                 return
         if self._status:
-            if not self._answer.done():
+            if self._answer.done():
+                self._settle()
+            elif self._complete or not self._gathers():
                 self._deliver()
-            self._settle()
+                self._settle()
+            else:
+                self._timer.set(self._timeouts.idle)
         elif self._head_size > _LONGEST_HEAD:
             self._fail(UpstreamError("the head of the store's answer is too long"))
+
+    def _gathers(self) -> bool:
+        """Whether the rest of the answer is waited for: short ones are handed on whole, though stores send them in
+        two pieces. Not while the request is being sent, which the answer's head may end."""
+        return self._method == "GET" and self._left is not None and self._left <= _SHORT and not self._sending
 
     def _deliver(self) -> None:
         self._timer.clear()

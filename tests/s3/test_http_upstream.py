@@ -702,7 +702,7 @@ async def test_a_long_answer_that_drips_is_waited_for() -> None:
 @pytest.mark.parametrize(
     "wire",
     [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n01234",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n0\r\n",
     ],
@@ -815,16 +815,67 @@ async def test_a_request_that_takes_long_says_so() -> None:
             await client.send(Request("PUT", "/b/k", body=b""))
 
 
-async def test_a_store_that_stops_within_its_answer_is_not_waited_for() -> None:
+@pytest.mark.parametrize("length", [10, 70_000])
+async def test_a_store_that_stops_within_its_answer_is_not_waited_for(length: int) -> None:
     async def script(connection: Store) -> None:
         await connection.request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n01234" % length)
         await asyncio.sleep(5)
 
     async with store(script) as (port, _), upstream(port) as client:
-        response = await client.send(get())
         with pytest.raises(UpstreamTimeout):
-            await content(response)
+            await content(await client.send(get()))
+
+
+@pytest.mark.parametrize("length", [1, 4956, 65_536])
+async def test_a_short_answer_is_handed_on_whole(length: int) -> None:
+    """Stores send what is longer than 4 KiB, head included, in two pieces."""
+
+    async def script(connection: Store) -> None:
+        while True:
+            await connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+            for at in range(0, length, 4096):
+                await asyncio.sleep(0.005)
+                connection.send(bytes(min(4096, length - at)))
+                await connection.writer.drain()
+
+    async with store(script) as (port, connections), upstream(port) as client:
+        for _ in range(2):
+            assert (await client.send(get())).body == bytes(length)
+        assert len(connections) == 1
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_a_short_answer_that_is_cut_is_an_error(end: str) -> None:
+    async def script(connection: Store) -> None:
+        await connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+        await connection.writer.drain()
+        if end == "reset":
+            await asyncio.sleep(0.02)
+            connection.reset()
+
+    async with store(script) as (port, connections), upstream(port) as client:
+        with pytest.raises(UpstreamError, match="within its answer"):
+            await client.send(get())
+        assert len(connections) == 1
+
+
+async def test_who_gives_up_a_short_answer_leaves_no_connection_behind() -> None:
+    async def script(connection: Store) -> None:
+        while True:
+            await connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+            await asyncio.sleep(0.1)
+            connection.send(b"56789")
+
+    async with store(script) as (port, connections), upstream(port) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.send(get())
+        assert (await client.send(get())).body == b"0123456789"
+        assert len(connections) == 2
 
 
 async def test_a_store_that_stops_taking_the_body_is_not_waited_for() -> None:
@@ -971,14 +1022,14 @@ async def test_a_cancelled_send_frees_its_connection(when: str) -> None:
         assert when == "answer" or stream.closed.is_set()
 
 
-@pytest.mark.parametrize(("length", "kept"), [(20_000, True), (200_000_000, False)])
+@pytest.mark.parametrize(("length", "kept"), [(70_000, True), (200_000_000, False)])
 async def test_an_answer_may_be_closed_unread(length: int, kept: bool) -> None:
     async def script(connection: Store) -> None:
         while True:
             await connection.request()
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(10_000))
             await asyncio.sleep(0.01)
-            for _ in range(length // 10_000):
+            for _ in range(length // 10_000 - 1):
                 connection.send(bytes(10_000))
                 await connection.writer.drain()
 
@@ -997,7 +1048,7 @@ async def test_an_answer_may_be_closed_unread(length: int, kept: bool) -> None:
 async def test_close_cuts_everything() -> None:
     async def script(connection: Store) -> None:
         await connection.request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n01234")
         await asyncio.sleep(5)
 
     async with store(script) as (port, _), upstream(port) as client:
