@@ -18,6 +18,10 @@ from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.state import ObjectRecord
 from proxy.stream import BodyCutShort
 
+SEVERAL: Final = "*"
+"""In place of a version's id: the record is of several versions, whose object id is the same, since one is the other
+with its key wrapped anew. It stays for as long as the bucket, for whether all of them are gone is not known."""
+
 _ABANDONED: Final = timedelta(days=7)
 """After which a record that nobody completed is of an object that will never be: its process has ended."""
 
@@ -77,6 +81,11 @@ def of_version(before: Sequence[ObjectRecord], version_id: str) -> list[ObjectRe
     """Those of a key's records that are about one version."""
     named = None if version_id == "null" else version_id
     return [row for row in before if row.version_id == named and row.upstream_etag]
+
+
+def may_be_about(records: Sequence[ObjectRecord], version_id: str) -> list[ObjectRecord]:
+    """Those of a key's records that tell of a version, be it of others as well."""
+    return [*of_version(records, version_id), *(row for row in records if row.version_id == SEVERAL)]
 
 
 def check_version(call: Call, answer: Headers) -> None:

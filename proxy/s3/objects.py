@@ -25,7 +25,7 @@ from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.forwarding import stored_length
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.multipart import FULL_OBJECT, whole_checksum
-from proxy.s3.object_records import records_of, version_id_of
+from proxy.s3.object_records import SEVERAL, records_of, version_id_of
 from proxy.s3.state import BucketRecord, ObjectRecord
 from proxy.s3.store_reads import read_stored
 from proxy.values import value_class
@@ -97,7 +97,7 @@ async def describe(
     target = Target(bucket.name, key)
     if header.layout is Layout.MULTIPART:
         if record is not None and record.upstream_etag != upstream_etag:
-            version_id = version_id_of(headers)
+            version_id = SEVERAL if record.version_id == SEVERAL else version_id_of(headers)
             record = replace(record, upstream_etag=upstream_etag, etag=upstream_etag, version_id=version_id)
             await gateway.objects.put(record)
         return await _multipart(gateway, target, header, headers, stored_size, record)

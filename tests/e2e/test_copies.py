@@ -330,6 +330,19 @@ def test_the_encryption_of_the_current_version_alone_is_updated(endpoint: Endpoi
     assert client.get_object(**where, VersionId=older)["Body"].read() == b"one"
     before = client.get_object(**where, VersionId=made["VersionId"])
     assert (before["Body"].read(), before["ServerSideEncryption"]) == (data, "AES256")
+    # The two are one object in the store's eyes and ours; one goes, and the other stays all that it was.
+    single = {"Bucket": bucket, "Key": "single"}
+    put = client.put_object(**single, Body=b"under SSE-S3")
+    client.update_object_encryption(**single, ObjectEncryption=wanted)
+    etags = {"v": made["ETag"], "single": put["ETag"]}
+    for key, etag in etags.items():
+        listed = client.list_object_versions(Bucket=bucket, Prefix=key)["Versions"][:2]
+        assert [(each["ETag"], each["Size"]) for each in listed] == [(etag, listed[0]["Size"])] * 2
+        client.delete_object(Bucket=bucket, Key=key, VersionId=listed[0]["VersionId"])
+        (left,) = client.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]
+        assert (left["ETag"], left["Size"]) == (etag, listed[0]["Size"])
+        assert seen(endpoint, bucket, key)["ETag"] == etag
+    assert client.get_object(**where, PartNumber=2)["Body"].read() == b"two"
 
 
 def test_the_command_line_copies_moves_and_syncs(endpoint: Endpoint) -> None:

@@ -269,7 +269,8 @@ def _can_wrap_anew(
         known = stored.header.mode is Mode.S3 and stored.record is not None and stored.record.etag is not None
         if not known:
             return False
-    return not _has_versions_with(stored, source.call.target == call.target, records)
+    # What a single PUT shows depends on its mode, so no two versions of a key may share its record.
+    return stored.multipart or not _has_versions_with(stored, source.call.target == call.target, records)
 
 
 def _has_versions_with(stored: StoredObject, same_key: bool, records: Sequence[ObjectRecord]) -> bool:
