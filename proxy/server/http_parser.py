@@ -61,7 +61,10 @@ class RequestParser:
         self._begun = False
         """Whether a request has begun that is not whole yet."""
         self._pending = 0
-        """Bytes that came within a head, but for those that came in one go with its first."""
+        """Bytes that came within a head, but for those that came in one go with its first; later, those that came
+        since the last byte of a body in chunks."""
+        self._quiet = False
+        """Whether what is being parsed has brought no byte of a body yet."""
         self.closed = False
         """Whether nothing is expected any more: the last request said so."""
 
@@ -98,6 +101,7 @@ class RequestParser:
             self._pending += len(data)
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
+        self._quiet = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -110,11 +114,19 @@ class RequestParser:
                 return
             cause = error.__context__
             raise cause if isinstance(cause, Refused) else Refused(NOT_HTTP) from None
-        if self.in_head and self._pending > self._limits.head:
-            raise Refused(TOO_LONG)
         if self._body is not None and self._left is not None:
             # What is left of this body is counted; the next request gets a parser of its own.
             self._parser = None
+        else:
+            self._check_pending(len(data))
+
+    def _check_pending(self, size: int) -> None:
+        """Bounds what the parser keeps, or skips, without telling of it: a head's field or, in a body in chunks, a
+        trailer field or what extends a chunk, until its end. ``size`` bytes have just been parsed."""
+        if self._body is not None:
+            self._pending = self._pending + size if self._quiet else 0
+        if self._begun and self._pending > self._limits.head:
+            raise Refused(TOO_LONG)
 
     def _count(self, body: Body, left: int, data: bytes) -> bytes:
         """Hands on body bytes, and returns what lies behind the body."""
@@ -148,6 +160,9 @@ class RequestParser:
         self._size += len(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._body is not None:
+            # A trailer field. Nobody asks for any, and among the fields of the head it would pass for a signed one.
+            return
         size = len(name) + len(value)
         self._size += size
         limits = self._limits
@@ -189,6 +204,7 @@ class RequestParser:
             return
         if self._left is not None:
             self._left -= len(data)
+        self._quiet = False
         body.feed(data)
 
     def on_message_complete(self) -> None:

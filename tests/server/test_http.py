@@ -479,6 +479,65 @@ async def test_a_body_whose_framing_breaks_is_an_error() -> None:
         assert await c.rest() == b""
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_trailer_fields_are_dropped(at_once: bool) -> None:
+    """They come after the signature was verified, so nothing may take them for fields of the head."""
+    began = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        began.set()
+        return await echo(request)
+
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    rest = b"3\r\nabc\r\n0\r\nX-Amz-Acl: public-read\r\nAuthorization: x\r\nHost: other\r\n\r\n"
+    async with serving(handler) as port, client(port) as c:
+        for data in [head + rest] if at_once else [head, rest]:
+            c.send(data)
+            if not at_once:
+                await began.wait()
+        c.send(b"GET /next HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await c.answer())[2] == b"PUT / ? \nHost=here\nTransfer-Encoding=chunked\n\nabc"
+        assert (await c.answer())[2] == b"GET /next ? \nHost=here\n\n"
+
+
+@pytest.mark.parametrize("endless", [b"X-A: ", b"X-A: b\r\n" * 1000, b"1;ext="])
+async def test_what_is_no_body_in_a_body_in_chunks_has_an_end(endless: bytes) -> None:
+    """The parser keeps a field until it ends: the memory must not be filled with it."""
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    beginning = b"3\r\nabc\r\n" + (b"" if b"ext" in endless else b"0\r\n")
+    read = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        with pytest.raises(BodyCutShort):
+            await read_all(request.body, 1 << 30)
+        read.set()
+        return Response(200)
+
+    async with serving(handler) as port, client(port) as c:
+        c.send(head + beginning + endless)
+        for _ in range(12):
+            c.send(b"X-A: bbb\r\n" * 100 if endless.endswith(b"\n") else b"a" * 1000)
+            await c.writer.drain()
+            await asyncio.sleep(0.005)
+        async with asyncio.timeout(0.2):
+            await read.wait()
+
+
+async def test_the_framing_of_chunks_may_come_apart_from_them() -> None:
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serving(size) as port, client(port) as c:
+        c.send(head)
+        for _ in range(40):
+            c.send(b"2000\r\n" + bytes(0x2000))
+            await c.writer.drain()
+            await asyncio.sleep(0)
+            c.send(b"\r\n")
+            await c.writer.drain()
+            await asyncio.sleep(0)
+        c.send(b"0\r\n\r\n")
+        assert (await c.answer())[2] == str(40 * 0x2000).encode()
+
+
 async def test_a_client_that_stops_sending_is_not_waited_for() -> None:
     async def handler(request: Request) -> Response:
         with pytest.raises(BodyCutShort):
