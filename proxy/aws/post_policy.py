@@ -37,8 +37,9 @@ class Condition:
         if self.operator == "eq":
             return found == self.value
         # Several content types may be named at once; each must begin so.
-        several = found.split(",") if self.field == "content-type" else [found]
-        return all(item.strip().startswith(self.value) for item in several)
+        if self.field == "content-type":
+            return all(item.strip().startswith(self.value) for item in found.split(","))
+        return found.startswith(self.value)
 
 
 @dataclass(frozen=True)

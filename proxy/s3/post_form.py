@@ -87,7 +87,8 @@ def check(form: PostForm, bucket: str, now: datetime) -> PostPolicy:
         AwsError: InvalidPolicyDocument, AccessDenied.
     """
     policy = post_policy.parse(form.fields["policy"])
-    post_policy.check(policy, {"bucket": bucket, **form.fields}, now)
+    # Where the object goes is what counts, not what a field of that name says of it.
+    post_policy.check(policy, {**form.fields, "bucket": bucket}, now)
     return policy
 
 

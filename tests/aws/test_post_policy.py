@@ -41,6 +41,7 @@ def test_forms_that_are_allowed(conditions: list[Any], fields: dict[str, str]) -
         ([{"key": "a"}], {"key": "b"}, 'Policy Condition failed: ["eq", "$key", "a"]'),
         ([{"key": "a"}], {}, 'Policy Condition failed: ["eq", "$key", "a"]'),
         ([["starts-with", "$key", "a/"]], {"key": "b/a/"}, 'Policy Condition failed: ["starts-with", "$key", "a/"]'),
+        ([["starts-with", "$key", "a/"]], {"key": " a/b"}, 'Policy Condition failed: ["starts-with", "$key", "a/"]'),
         ([{"key": "a"}], {"key": "a", "acl": "private"}, "Extra input fields: acl"),
         (
             [["starts-with", "$Content-Type", "image/"]],

@@ -168,6 +168,8 @@ def test_what_the_policy_does_not_allow(endpoint: Endpoint) -> None:
     other = new_bucket(endpoint)
     message = f'Invalid according to Policy: Policy Condition failed: ["eq", "$bucket", "{bucket}"]'
     assert post(endpoint, other, sent, b"123").error == (403, "AccessDenied", message)
+    assert post(endpoint, other, {**sent, "bucket": bucket}, b"123").error == (403, "AccessDenied", message)
+    assert not exists(endpoint, other, key)
     expired = signer(endpoint).generate_presigned_post(bucket, key, ExpiresIn=-1)["fields"]
     assert post(endpoint, bucket, expired, b"123").error == (
         403,
