@@ -155,6 +155,8 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     await stopped.wait()
     for task in upkeep:
         task.cancel()
+    # The server has a descriptor of its own; while any is open, connections queue that nobody will accept.
+    listener.close()
     await server.stop(config.listen.drain_seconds)
     if access_log is not None:
         access_log.flush()

@@ -23,6 +23,9 @@ MalformedAnswer = Callable[[int, str], Response]
 and without anything that the client sent."""
 
 _BACKLOG: Final = 1024
+_GRACE_SECONDS: Final = 0.1
+"""When the server stops, a client that has just had an answer is about to send its next request. It gets to send it,
+and is told to close the connection by the answer, rather than to meet a reset."""
 _CLEAN_UP_SECONDS: Final = 2.0
 """What cancelled requests get to free what they hold when the server stops."""
 
@@ -146,6 +149,9 @@ class _Site:
 
     async def close(self, drain_seconds: float) -> None:
         self.stopping = True
+        now = self._loop.time()
+        if any(connection.idle_for(now) < _GRACE_SECONDS for connection in self._open):
+            await asyncio.sleep(min(_GRACE_SECONDS, drain_seconds))
         for connection in list(self._open):
             connection.finish()
         self._check_done()

@@ -317,6 +317,10 @@ class Connection(asyncio.Protocol):
     def stopping(self) -> bool:
         return self._site.stopping
 
+    def idle_for(self, now: float) -> float:
+        """Seconds without a request; 0 while one is served."""
+        return 0.0 if self._exchange is not None or self._queue else now - self._idle_since
+
     def finish(self) -> None:
         """Closes the connection if it is idle; a running exchange does that after its answer."""
         if self._exchange is None and not self._queue:

@@ -983,6 +983,23 @@ async def test_stop_lets_requests_end_and_takes_no_more() -> None:
             await stopping
 
 
+async def test_a_request_that_is_on_its_way_when_the_server_stops_is_answered() -> None:
+    server = HttpServer(ok, limits=Limits(), malformed=malformed)
+    port = await server.start("127.0.0.1", 0)
+    one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    async with client(port) as busy:
+        busy.send(one)
+        assert (await busy.answer())[2] == b"ok"
+        stopping = asyncio.create_task(server.stop(5))
+        await asyncio.sleep(0.02)
+        busy.send(one)
+        _, fields, body = await busy.answer()
+        assert (fields["Connection"], body) == ("close", b"ok")
+        assert await busy.rest() == b""
+        async with asyncio.timeout(1):
+            await stopping
+
+
 async def test_stop_cuts_what_does_not_end() -> None:
     started, ended = asyncio.Event(), asyncio.Event()
     stream = Stream(b"x", wait=asyncio.Event())
