@@ -111,20 +111,23 @@ class Sealer:
         if size > self._left:
             raise ValueError("the plaintext is longer than was declared")
         self._left -= size
-        missing = self._room - self._held.size
-        if size < missing or self._index == self._stream.last:
-            self._held.add(view)
+        held, most = self._held, self._stream.last - self._index
+        missing = self._room - held.size
+        if size < missing or not most:
+            held.add(view)
             return b""
-        count = min((size - missing) // SEGMENT_PLAINTEXT, self._stream.last - self._index - 1)
+        count = (size - missing) // SEGMENT_PLAINTEXT
+        if count >= most:
+            count = most - 1
         output = new_buffer(len(self._preamble) + self._room + TAG_SIZE + count * SEGMENT_SIZE)
         first = view[:missing]
-        if self._held.size:
-            self._held.add(first)
-            first = self._held.take()
+        if held.size:
+            held.add(first)
+            first = held.take()
         self._seal(first, view, missing, count, output)
         rest = missing + count * SEGMENT_PLAINTEXT
         if rest < size:
-            self._held.add(view[rest:])
+            held.add(view[rest:])
         return output
 
     def finalize(self) -> Buffer:
