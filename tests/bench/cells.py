@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -155,8 +155,3 @@ def saturated(results: Results) -> Iterator[str]:
     for (cell, name), measured in results.items():
         if measured.samples and measured.median(lambda each: each.generator) > SATURATED:
             yield f"{cell}: {name}"
-
-
-def all_names(cells: Sequence[Cell]) -> set[str]:
-    """Every contender that a cell names."""
-    return {name for cell in cells for name in cell.contenders}

@@ -49,11 +49,13 @@ def print_core(core: Mapping[str, float]) -> None:
 
 
 def print_goals(goals: Sequence[Goal]) -> None:
+    """The goals that were measured."""
     print(f"\n{'goal':58}{'':>4}{'wanted':>9}{'measured':>10}")
     for goal in goals:
-        measured = "-" if goal.measured is None else f"{goal.measured:.2f}"
+        if goal.measured is None:
+            continue
         sign = "<=" if goal.at_most else ">="
-        print(f"  {goal.name:56}{sign:>4}{goal.goal:9.2f}{measured:>10}  {'met' if goal.met else 'NOT MET'}")
+        print(f"  {goal.name:56}{sign:>4}{goal.goal:9.2f}{goal.measured:10.2f}  {'met' if goal.met else 'NOT MET'}")
 
 
 def print_saturation(results: Results) -> None:
