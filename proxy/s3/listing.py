@@ -73,6 +73,14 @@ def past_prefix(prefix: str) -> str:
     return f"{prefix}{_GREATEST_CHARACTER}"
 
 
+def marker_for(gateway: Gateway, prefix: str, after: str) -> str:
+    """What the store is told to go on after, among the names under ``prefix``; ``""`` to begin with the first."""
+    if after.startswith(prefix):
+        return f"{after}{gateway.settings.store.marker_suffix}" if after else ""
+    # MinIO knows no marker without the prefix; its suffix makes one of another order.
+    return after if order_of(after) > order_of(prefix) else ""
+
+
 def read_page(document: bytes) -> Page:
     """A page of ListObjectsV2, asked for with ``encoding-type=url``.
 

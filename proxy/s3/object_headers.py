@@ -10,6 +10,7 @@ from typing import Final
 
 from multidict import CIMultiDict
 
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers
 from proxy.envelope.header import METADATA_PREFIX, is_reserved
 from proxy.s3.errors import acls_not_supported, invalid_argument, metadata_too_large, not_implemented
@@ -28,10 +29,13 @@ SYSTEM_HEADERS: Final = (
 )
 """System-defined metadata that goes up and comes back as it is; Content-Encoding loses ``aws-chunked``."""
 
+_TAGGING: Final = "x-amz-tagging"
+_MOST_TAGS: Final = 10
+
 _WRITE_HEADERS: Final = (
     *SYSTEM_HEADERS,
     "x-amz-storage-class",
-    "x-amz-tagging",
+    _TAGGING,
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
@@ -78,9 +82,11 @@ def to_store(headers: Headers, store: StoreProfile) -> CIMultiDict[str]:
 
     Raises:
         AwsError: MetadataTooLarge; AccessControlListNotSupported; InvalidArgument for a name that the envelope owns;
-            NotImplemented for what the store would drop.
+            NotImplemented for what the store would drop; BadRequest for more than ten tags.
     """
     _refuse_acl(headers)
+    if headers.get(_TAGGING, "").count("&") >= _MOST_TAGS:
+        raise AwsError("BadRequest", f"Object tags cannot be greater than {_MOST_TAGS}", 400)
     if store.drops_redirects and REDIRECT in headers:
         raise not_implemented(REDIRECT)
     found = pick(headers, _WRITE_HEADERS)

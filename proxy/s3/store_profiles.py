@@ -77,6 +77,10 @@ class StoreProfile:
     """Does not keep metadata whose value is empty."""
     takes_any_version_id: bool = False
     """Takes every version id for the object's in a bucket that never kept versions, and deletes the object by it."""
+    marker_suffix: str = ""
+    """Stands behind the name that a listing goes on after. At a bare name MinIO begins by way of its cache, and leaves
+    out keys beside folders whose names go on as theirs do (``a+b`` beside ``a/``), or says that there are no more; with
+    this, which ends the markers that it makes itself, it does neither."""
     metadata_limit: int = 2048
     """Bytes of user metadata, names and values, that an object may have."""
     unfit_keys: re.Pattern[str] | None = None
@@ -105,6 +109,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
     ),
     "minio": StoreProfile(
         "minio",
+        marker_suffix="[minio_cache:v2,return:]",
         drops_redirects=True,
         # A key that ends in "/" is kept under its name with this suffix in place of the slash.
         unfit_keys=re.compile(r"^/|//|__XLDIR__(?:/|$)"),

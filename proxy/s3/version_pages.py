@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Gateway, Target
-from proxy.s3.listing import past_prefix
+from proxy.s3.listing import marker_for, past_prefix
 from proxy.s3.version_listing import Item, VersionPage, read_versions
 
 
@@ -45,12 +45,13 @@ async def ask(gateway: Gateway, target: Target, wanted: Wanted) -> VersionPage:
         AwsError: the store's refusal.
         UpstreamError: its answer can't be read.
     """
+    marker = marker_for(gateway, wanted.prefix, wanted.key_marker)
     query = {"versions": "", "encoding-type": "url", "max-keys": str(wanted.count)}
     named = {
         "prefix": wanted.prefix,
         "delimiter": wanted.delimiter,
-        "key-marker": wanted.key_marker,
-        "version-id-marker": wanted.version_marker,
+        "key-marker": marker,
+        "version-id-marker": wanted.version_marker if marker else "",
     }
     query |= {name: value for name, value in named.items() if value}
     answer = await gateway.upstream.send(upstream_request("GET", target, query=query))

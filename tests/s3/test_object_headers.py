@@ -136,3 +136,10 @@ def test_a_redirection_that_the_store_would_drop_is_refused():
 def test_the_usual_storage_class_is_not_named():
     assert "x-amz-storage-class" not in from_store(CIMultiDict({"x-amz-storage-class": "STANDARD"}))
     assert from_store(CIMultiDict({"x-amz-storage-class": "GLACIER"}))["x-amz-storage-class"] == "GLACIER"
+
+
+def test_an_object_has_at_most_ten_tags():
+    tags = [f"k{number}=v" for number in range(11)]
+    assert to_store(CIMultiDict({"x-amz-tagging": "&".join(tags[:10])}), PLAIN)["x-amz-tagging"]
+    error = refused({"x-amz-tagging": "&".join(tags)})
+    assert (error.code, error.status, error.message) == ("BadRequest", 400, "Object tags cannot be greater than 10")

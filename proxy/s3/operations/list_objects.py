@@ -19,7 +19,7 @@ from proxy.s3.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.listing import Page, Resolve, encode_key, put_right, read_page, render
+from proxy.s3.listing import Page, Resolve, encode_key, marker_for, put_right, read_page, render
 from proxy.s3.listing_parameters import after_marker, max_keys, wants_url
 from proxy.s3.operation import Level, Operation, operation
 
@@ -88,8 +88,8 @@ async def _page(gateway: Gateway, call: Call, resolve: Resolve, count: int, afte
     if count == 0:
         return Page((), (), truncated=False)
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(count)}
-    if after:
-        query["start-after"] = after
+    if beginning := marker_for(gateway, call.request.parameter("prefix") or "", after):
+        query["start-after"] = beginning
     request = upstream_request("GET", call.target, call.request, query=query, query_names=("prefix", "delimiter"))
     answer = await gateway.upstream.send(request)
     page = read_page(await expect(answer, call.target, 200))

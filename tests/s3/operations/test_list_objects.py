@@ -178,3 +178,11 @@ async def test_bad_parameters(parameters: dict[str, str], argument: str) -> None
 async def test_the_stores_error_is_the_answer() -> None:
     with pytest.raises(AwsError, match="NoSuchBucket"):
         await _list(FakeUpstream(answers=[store_error(404, "NoSuchBucket")]))
+
+
+async def test_a_page_goes_on_after_a_name_in_the_store_s_own_form() -> None:
+    upstream = _upstream()
+    for operation, query in ((V1, "marker=a"), (V2, "list-type=2&start-after=a"), (V2, "list-type=2")):
+        gateway = make_gateway(upstream, marker_suffix="[suffix]")
+        await operation.run(gateway, make_call("GET", Target("bucket"), query, record=RECORD))
+    assert [request.parameter("start-after") for request in upstream.sent] == ["a[suffix]", "a[suffix]", None]
