@@ -1078,6 +1078,24 @@ async def test_tls(tls) -> None:
         assert len(connections) == 1
 
 
+async def test_long_answers_over_tls(tls) -> None:
+    sizes = [300_000, 2_000_000, 5, 600_000]
+    data = random.Random(2).randbytes(max(sizes))
+
+    async def script(connection: Store) -> None:
+        for length in sizes:
+            await connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + data[:length])
+
+    async with (
+        store(script, ssl=tls.server) as (port, connections),
+        upstream(port, "https", ssl_context=tls.client) as client,
+    ):
+        for length in sizes:
+            assert await content(await client.send(get())) == data[:length]
+        assert len(connections) == 1
+
+
 async def test_a_certificate_of_an_unknown_authority_is_refused(tls) -> None:
     async with store(answers_ok, ssl=tls.server) as (port, _), upstream(port, "https") as client:
         with pytest.raises(UpstreamError, match="certificate"):
