@@ -119,8 +119,13 @@ def require_secure(call: Call, settings: Settings, algorithm: str) -> None:
         raise invalid_argument(message, SSE, algorithm)
 
 
-def refuse_on_read(headers: Headers) -> None:
-    """Refuses the headers of a write on GET and HEAD, as S3 does."""
+def refuse_choice(headers: Headers) -> None:
+    """Refuses the headers that choose an encryption where there is nothing to choose, as S3 does: on reads, and on all
+    requests of a multipart upload but the one that begins it.
+
+    Raises:
+        AwsError: InvalidArgument.
+    """
     for name in (SSE, KEY_ID, CONTEXT, BUCKET_KEY):
         if name in headers:
             raise invalid_argument(f"{name} header is not supported for this operation.", name, headers[name])

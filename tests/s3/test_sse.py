@@ -176,7 +176,7 @@ def test_kms_may_be_kept_off_plain_http():
 @pytest.mark.parametrize("name", ["", "_aws_kms_key_id", "_context", "_bucket_key_enabled"])
 def test_reads_take_no_headers_of_writes(name):
     with pytest.raises(AwsError) as error:
-        sse.refuse_on_read(put(**{name: "AES256"}).request.headers)
+        sse.refuse_choice(put(**{name: "AES256"}).request.headers)
     assert (error.value.status, error.value.code) == (400, "InvalidArgument")
 
 

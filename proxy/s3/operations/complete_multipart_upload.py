@@ -41,6 +41,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     """
+    sse.refuse_choice(call.request.headers)
     upload = await multipart.find_upload(gateway, call, completed=True)
     named = part_choice.named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
     chosen = part_choice.choose(upload, named, await gateway.uploads.parts(upload.upload_id))

@@ -90,7 +90,7 @@ what came. Where it raises, its caller closes the answer."""
 
 async def read_object(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
-    sse.refuse_on_read(call.request.headers)
+    sse.refuse_choice(call.request.headers)
     query = upstream_query(call)
     wanted = wanted_of(call)
     use = partial(_open, customer_keys.parse(call.request, gateway.settings))

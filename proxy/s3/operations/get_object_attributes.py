@@ -38,7 +38,7 @@ def _operation(action: str, *query: str) -> Operation:
     @operation("GetObjectAttributes", "GET", Level.OBJECT, action, query=("attributes", *query))
     async def get_object_attributes(gateway: Gateway, call: Call) -> Response:
         authorize(call, f"{action}Attributes", call.target, gateway.clock)
-        sse.refuse_on_read(call.request.headers)
+        sse.refuse_choice(call.request.headers)
         wanted = _wanted(call)
         customer_key = customer_keys.parse(call.request, gateway.settings)
         return await of_one_object(lambda: _answer(gateway, call, wanted, customer_key))

@@ -34,7 +34,7 @@ from proxy.s3.upstream import Upstream
 
 async def read_head(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
-    sse.refuse_on_read(call.request.headers)
+    sse.refuse_choice(call.request.headers)
     wanted = wanted_of(call)
     customer_key = customer_keys.parse(call.request, gateway.settings)
     return await of_one_object(lambda: _answer(gateway, call, wanted, customer_key))

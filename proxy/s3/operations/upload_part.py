@@ -22,6 +22,7 @@ from proxy.stream import Body, Pipeline, pump
 @operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
 async def upload_part(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
+    sse.refuse_choice(call.request.headers)
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
     number = multipart.part_number(call)
     upload = await multipart.find_upload(gateway, call)

@@ -52,6 +52,7 @@ class Opened:
 async def upload_part_copy(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html"""
     copy_source.check_request(call)
+    sse.refuse_choice(call.request.headers)
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
     number = multipart.part_number(call)
     wanted = copy_source.copy_range(call.request.headers)

@@ -16,6 +16,7 @@ from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
+from proxy.s3.operations.upload_part_copy import upload_part_copy
 from proxy.s3.state import EncryptionRule
 from tests.fakes import FakeClock, FakeRandom
 from tests.s3.object_store import World, make_world
@@ -75,6 +76,26 @@ async def test_a_range_across_parts_is_one_request(first: int, last: int) -> Non
     assert answer.body == WHOLE[first : last + 1]
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{len(WHOLE)}"
     assert len(world.store.sent) == 1
+
+
+async def test_the_encryption_is_chosen_once_and_not_with_a_part() -> None:
+    world = await make_world(rule=EncryptionRule())
+    upload_id = await create(world)
+    etag = await send(world, upload_id, 1, b"a part")
+    asked = {"x_amz_server_side_encryption": "aws:kms"}
+    for request in (
+        lambda: send(world, upload_id, 1, b"another", **asked),
+        lambda: world.do(
+            upload_part_copy, f"partNumber=2&uploadId={upload_id}", x_amz_copy_source="b/k", **asked
+        ),
+        lambda: complete(world, upload_id, {1: etag}, **asked),
+    ):
+        with pytest.raises(AwsError) as error:
+            await request()
+        assert (error.value.code, error.value.status) == ("InvalidArgument", 400)
+        assert error.value.message == "x-amz-server-side-encryption header is not supported for this operation."
+    await complete(world, upload_id, {1: etag})
+    assert (await world.do(get_object)).body == b"a part"
 
 
 async def test_a_part_sent_again_has_a_key_of_its_own_and_the_named_attempt_is_the_one() -> None:
