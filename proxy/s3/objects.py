@@ -270,6 +270,9 @@ async def rebuild_table(gateway: Gateway, target: Target, stored: StoredObject, 
         EnvelopeError: a part is damaged or not this object's.
     """
     made = await part_walk.prove(gateway, target, unlocked, stored.upstream_etag, stored.stored_size, stored.version)
+    if [part.size for part in made] != list(stored.sizes):
+        # What a reader wants was planned by those: a store that tells the truth only here would move the range.
+        raise EnvelopeError("the parts are not those that the store told of before")
     checksum_type = unlocked.checksum_type or FULL_OBJECT
     whole = whole_checksum(unlocked.checksum_algorithm, checksum_type, [(part.checksums, part.size) for part in made])
     table = PartsTable(unlocked.header.object_id, made, whole, checksum_type)

@@ -2,13 +2,14 @@
 
 import base64
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
-from proxy.envelope import ranges
+from proxy.aws.message import Request, Response
+from proxy.envelope import parts, ranges
 from proxy.envelope.errors import EnvelopeError
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
@@ -19,10 +20,11 @@ from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.operations.upload_part_copy import upload_part_copy
 from proxy.s3.state import EncryptionRule
 from tests.fakes import FakeClock, FakeRandom
-from tests.s3.object_store import World, make_world
+from tests.s3.object_store import ObjectStore, World, make_world
 
 KMS = EncryptionRule("aws:kms")
 MIB = 1024 * 1024
+SEGMENT = ranges.SEGMENT_SIZE
 PARTS = {1: FakeRandom("one")(5 * MIB), 4: FakeRandom("four")(5 * MIB + 3), 9: FakeRandom("nine")(100)}
 WHOLE = b"".join(PARTS.values())
 
@@ -108,6 +110,48 @@ async def test_a_part_sent_again_has_a_key_of_its_own_and_the_named_attempt_is_t
     assert first != second
     await complete(world, upload_id, {1: second})
     assert (await world.do(get_object)).body == b"and another"
+
+
+@dataclass
+class LyingStore(ObjectStore):
+    """Once tells of a first part that is a segment shorter than it is, and of a second that is a segment longer; then
+    gives what lies where the truth has it."""
+
+    lies: bool = True
+
+    def _read(self, path: str, request: Request) -> Response:
+        body, first, second = self.objects[path].body, len(PARTS[1]), len(PARTS[4])
+        border = ranges.part_stored_size(first)
+        asked = request.headers.get("Range", "")
+        if asked == "bytes=0-71" and self.lies:
+            self.lies = False
+            return self._forged(1, first - ranges.SEGMENT_PLAINTEXT, body)
+        if asked == f"bytes={border - SEGMENT}-{border - SEGMENT + 71}":
+            return self._forged(4, second + ranges.SEGMENT_PLAINTEXT, body[border:])
+        start = border + ranges.FRAME_SIZE
+        if asked == f"bytes={start}-{start + SEGMENT - 1}":
+            moved = replace(request, headers={"Range": f"bytes={start + SEGMENT}-{start + 2 * SEGMENT - 1}"})
+            answer = super()._read(path, moved)
+            answer.headers["Content-Range"] = f"bytes {start}-{start + SEGMENT - 1}/{len(body)}"
+            return answer
+        return super()._read(path, request)
+
+    def _forged(self, number: int, size: int, part: bytes) -> Response:
+        salt = parts.parse_frame(part).salt
+        frame = parts.make_frame(number, size, salt) + part[ranges.FRAME_SIZE : parts.PREAMBLE_SIZE]
+        return Response(206, body=frame)
+
+
+async def test_frames_that_lie_only_while_they_are_not_proved_move_no_range() -> None:
+    world = await uploaded()
+    await world.gateway.objects.forget_bucket("b")
+    store = LyingStore(objects=world.store.objects)
+    world = replace(world, gateway=replace(world.gateway, upstream=store, short_reads=store))
+    first = len(PARTS[1])
+    with pytest.raises(EnvelopeError):
+        await world.do(get_object, Range=f"bytes={first}-{first + 9}")
+    answer = await world.do(get_object, Range=f"bytes={first}-{first + 9}")
+    assert answer.body == PARTS[4][:10]
 
 
 async def test_a_lost_table_is_rebuilt_from_the_object() -> None:
