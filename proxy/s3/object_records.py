@@ -6,7 +6,8 @@ key, the one that began first may be the one that the store took last.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,9 +19,8 @@ from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.state import ObjectRecord
 from proxy.stream import BodyCutShort
 
-SEVERAL: Final = "*"
-"""In place of a version's id: the record is of several versions, whose object id is the same, since one is the other
-with its key wrapped anew. It stays for as long as the bucket, for whether all of them are gone is not known."""
+_NULL: Final = "null"
+"""The version without an id."""
 
 _ABANDONED: Final = timedelta(days=7)
 """After which a record that nobody completed is of an object that will never be: its process has ended."""
@@ -64,9 +64,22 @@ async def drop_removed(
     success: with a version id in it, nothing was removed but what was named.
     """
     if named is not None:
-        gone = of_version(before, named)
-    else:
-        gone = removed(before, gateway.clock()) if version_id_of(answer) is None else []
+        await drop_versions(gateway, before, [named])
+    elif version_id_of(answer) is None and (gone := removed(before, gateway.clock())):
+        await gateway.objects.forget(gone)
+
+
+async def drop_versions(gateway: Gateway, before: Sequence[ObjectRecord], named: Collection[str]) -> None:
+    """Drops what a key's records ``before`` say of these versions, which are gone; a record that is of others, too,
+    stays for those."""
+    gone = []
+    for row in before:
+        known = versions_of(row)
+        left = [version_id for version_id in known if version_id not in named]
+        if row.upstream_etag and not left:
+            gone.append(row)
+        elif row.upstream_etag and left != known:
+            await gateway.objects.put(replace(row, version_id=_joined(left)))
     if gone:
         await gateway.objects.forget(gone)
 
@@ -78,14 +91,33 @@ def removed(before: Sequence[ObjectRecord], now: datetime) -> list[ObjectRecord]
 
 
 def of_version(before: Sequence[ObjectRecord], version_id: str) -> list[ObjectRecord]:
-    """Those of a key's records that are about one version."""
-    named = None if version_id == "null" else version_id
-    return [row for row in before if row.version_id == named and row.upstream_etag]
+    """Those of a key's records that are about one version, be it about others as well."""
+    return [row for row in before if row.upstream_etag and version_id in versions_of(row)]
 
 
-def may_be_about(records: Sequence[ObjectRecord], version_id: str) -> list[ObjectRecord]:
-    """Those of a key's records that tell of a version, be it of others as well."""
-    return [*of_version(records, version_id), *(row for row in records if row.version_id == SEVERAL)]
+def versions_of(record: ObjectRecord) -> list[str]:
+    """The ids of the versions that a record is about. Several have one object id where one is the other with its key
+    wrapped anew."""
+    return (record.version_id or _NULL).split(" ")
+
+
+def is_about(record: ObjectRecord, answer: Headers) -> bool:
+    """Whether a record is about the version, too, which an answer of the store is about."""
+    return answer.get("x-amz-version-id", _NULL) in versions_of(record)
+
+
+def with_version(record: ObjectRecord, answer: Headers) -> str | None:
+    """The ``version_id`` of a record that is about the version, too, which an answer of the store is about. Where that
+    names none, the bucket keeps no versions, and there is but one object."""
+    named = answer.get("x-amz-version-id")
+    if named is None:
+        return None
+    known = versions_of(record)
+    return _joined(known if named in known else [*known, named])
+
+
+def _joined(version_ids: Sequence[str]) -> str | None:
+    return None if list(version_ids) == [_NULL] else " ".join(version_ids)
 
 
 def check_version(call: Call, answer: Headers) -> None:

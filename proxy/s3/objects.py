@@ -25,7 +25,7 @@ from proxy.s3.data_keys import data_key_of, service_origin
 from proxy.s3.forwarding import stored_length
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.multipart import FULL_OBJECT, whole_checksum
-from proxy.s3.object_records import SEVERAL, records_of, version_id_of
+from proxy.s3.object_records import is_about, records_of, version_id_of, with_version
 from proxy.s3.state import BucketRecord, ObjectRecord
 from proxy.s3.store_reads import read_stored
 from proxy.values import value_class
@@ -91,13 +91,14 @@ async def describe(
     version = version_query(headers.get("x-amz-version-id"))
     if header is None:
         if named:
-            records = [row for row in records if row.version_id == version_id_of(headers) or not row.object_id]
+            records = [row for row in records if is_about(row, headers) or not row.object_id]
         return await _without_envelope(gateway, bucket, key, upstream_etag, stored_size, records)
     record = next((row for row in records if row.object_id == header.object_id), None)
     target = Target(bucket.name, key)
     if header.layout is Layout.MULTIPART:
         if record is not None and record.upstream_etag != upstream_etag:
-            version_id = SEVERAL if record.version_id == SEVERAL else version_id_of(headers)
+            begun = record.upstream_etag is None and record.version_id is None
+            version_id = version_id_of(headers) if begun else with_version(record, headers)
             record = replace(record, upstream_etag=upstream_etag, etag=upstream_etag, version_id=version_id)
             await gateway.objects.put(record)
         return await _multipart(gateway, target, header, headers, stored_size, record)
@@ -109,6 +110,9 @@ async def describe(
     needs_record = bucket.mixed or header.layers > 1 or (header.mode is Mode.S3 and gateway.settings.md5_etags)
     if needs_record and (record is None or record.upstream_etag != upstream_etag):
         record = await _put_on_record(gateway, bucket, target, header, headers, size)
+    elif not needs_record and record is not None and record.upstream_etag and not is_about(record, headers):
+        # Another version has this one's object id, in another mode and so with another ETag.
+        record = None
     shown = etags.to_client(upstream_etag, record)
     return StoredObject(header, upstream_etag, stored_size, size, shown, record, version)
 

@@ -122,7 +122,8 @@ class ObjectRecord:
     """The authenticated table of parts of a multipart object (``envelope.parts``), else empty."""
     written: datetime
     version_id: str | None = None
-    """None where the store names no version: the object has but one, or this is the one without an id."""
+    """None where the store names no version: the object has but one, or this is the one without an id. Several
+    versions may have one object id; then their ids with spaces between them, ``null`` for none."""
     layers: int = 1
     """How often the object is encrypted, so that a range of it is asked for where it lies."""
 

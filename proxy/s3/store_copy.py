@@ -31,7 +31,7 @@ from proxy.s3.data_keys import new_wrapping
 from proxy.s3.forwarding import content_md5, error_of, expect, parse_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope
-from proxy.s3.object_records import SEVERAL, drop_refused, drop_removed, version_id_of
+from proxy.s3.object_records import drop_refused, drop_removed, version_id_of, with_version
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import ObjectReplaced
@@ -174,6 +174,8 @@ async def _on_record(
     previous = None
     if record is not None:
         previous = next((row for row in records if row.object_id == record.object_id), None)
+        if previous is not None:
+            record = replace(record, version_id=previous.version_id)
         await gateway.objects.put(record)
     try:
         copied = await _copy(gateway, call, source, headers, conditions, parts)
@@ -186,9 +188,8 @@ async def _on_record(
             await drop_refused(gateway, record, error)
         raise
     if record is not None:
-        version_id = version_id_of(copied.answer)
-        if previous is not None and previous.version_id != version_id and version_id is not None:
-            version_id = SEVERAL
+        answer = copied.answer
+        version_id = version_id_of(answer) if previous is None else with_version(previous, answer)
         await gateway.objects.put(replace(record, upstream_etag=copied.upstream_etag, version_id=version_id))
     others = [row for row in records if record is None or row.object_id != record.object_id]
     await drop_removed(gateway, others, copied.answer)

@@ -3,6 +3,7 @@
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html and API_DeleteObjects.html
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +27,7 @@ from proxy.s3.errors import (
 )
 from proxy.s3.forwarding import content_md5, expect, is_locked, parse_answer, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_records import distinguished, drop_removed, of_version, records_of, removed
+from proxy.s3.object_records import distinguished, drop_removed, drop_versions, records_of, removed
 from proxy.s3.operation import Level, operation
 from proxy.s3.state import ObjectRecord
 from proxy.s3.upstream import UpstreamError
@@ -274,11 +275,14 @@ async def _forget(
 ) -> None:
     """Drops the records of objects that are gone for good; versions that stay behind a delete marker keep theirs."""
     gone: list[ObjectRecord] = []
+    named: dict[str, set[str]] = defaultdict(set)
     for item in deleted:
         before = records.get(item.get("Key", ""), ())
         if "VersionId" in item:
-            gone += of_version(before, item["VersionId"])
+            named[item["Key"]].add(item["VersionId"])
         elif "DeleteMarker" not in item:
             gone += removed(before, gateway.clock())
+    for key, version_ids in named.items():
+        await drop_versions(gateway, records.get(key, ()), version_ids)
     if gone:
         await gateway.objects.forget(gone)

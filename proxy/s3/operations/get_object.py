@@ -27,7 +27,7 @@ from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.object_headers import pick
-from proxy.s3.object_records import check_version, may_be_about, records_of
+from proxy.s3.object_records import check_version, of_version, records_of
 from proxy.s3.objects import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
@@ -198,7 +198,7 @@ def _next_plan(wanted: Wanted | None, stored: StoredObject) -> Ask:
 def _asked_for(call: Call, records: Sequence[ObjectRecord]) -> Sequence[ObjectRecord]:
     """The records that may be about the version that the request names."""
     named = call.request.parameter("versionId")
-    return may_be_about(records, named) if named else records
+    return of_version(records, named) if named else records
 
 
 def _first_plan(wanted: Wanted, records: Sequence[ObjectRecord]) -> Ask | None:
