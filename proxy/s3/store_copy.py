@@ -20,6 +20,7 @@ from proxy.aws.xml_codec import Node, XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope import v1
+from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import Header
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import part_stored_size
@@ -28,7 +29,7 @@ from proxy.s3 import etag as etags
 from proxy.s3 import preconditions
 from proxy.s3.copy_source import COPY_SOURCE, LARGEST, RANGE, Source
 from proxy.s3.data_keys import new_wrapping
-from proxy.s3.forwarding import content_md5, error_of, expect, parse_answer, render_query
+from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, parse_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope
 from proxy.s3.object_records import drop_refused, drop_removed, version_id_of, with_version
@@ -76,9 +77,10 @@ class Way(Enum):
     """As a new upload, along the parts of a multipart object."""
 
 
-def way_of_copy(gateway: Gateway, source: Source, *, promised: bool) -> Way | None:
+def way_of_copy(gateway: Gateway, source: Source, *, promised: bool, conditional: bool = False) -> Way | None:
     """How the store can copy the source; None if it can't, for sealed bytes are a little more than 5 GiB where theirs
-    are that. ``promised``: whether a whole copy would be what was asked for (``keeps_promises``)."""
+    are that. ``promised``: whether a whole copy would be what was asked for (``keeps_promises``). ``conditional``:
+    whether what is there must meet a condition of the client's."""
     stored = source.stored
     if (
         promised
@@ -86,6 +88,8 @@ def way_of_copy(gateway: Gateway, source: Source, *, promised: bool) -> Way | No
         and (gateway.settings.store.copies_keep_parts or not stored.multipart)
     ):
         return Way.WHOLE
+    if conditional and not gateway.settings.store.conditional_completions:
+        return None
     if stored.multipart and max(map(part_stored_size, stored.sizes)) <= LARGEST:
         return Way.PARTS
     return None
@@ -217,6 +221,8 @@ async def _copy(
         result = _result(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
     except AwsError as error:
         if error.status in (404, 412):
+            if (made := await _made_before(gateway, call, headers)) is not None:
+                return made
             await _check_source(gateway, source)
         raise await preconditions.write_error(gateway, call, error) from None
     return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
@@ -256,7 +262,7 @@ async def _copy_parts(
         raise UpstreamError("the store's answer names no upload")
     try:
         rows = await _all_parts(gateway, target, source, table, upload_id)
-        return await _complete(gateway, call, upload_id, rows, conditions)
+        return await _complete(gateway, call, upload_id, rows, headers, conditions)
     except BaseException:
         await _abort(gateway, target, upload_id)
         raise
@@ -301,19 +307,40 @@ async def _copy_part(
 
 
 async def _complete(
-    gateway: Gateway, call: Call, upload_id: str, rows: Sequence[dict[str, object]], conditions: Headers
+    gateway: Gateway,
+    call: Call,
+    upload_id: str,
+    rows: Sequence[dict[str, object]],
+    headers: Headers,
+    conditions: Headers,
 ) -> StoreCopy:
     document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
-    headers = CIMultiDict(conditions)
-    headers["Content-Type"] = "application/xml"
-    headers["Content-MD5"] = content_md5(document)
+    sent = CIMultiDict(conditions)
+    sent["Content-Type"] = "application/xml"
+    sent["Content-MD5"] = content_md5(document)
     query = render_query([("uploadId", upload_id)])
-    answer = await gateway.upstream.send(Request("POST", call.target.path, query, headers, document))
+    answer = await gateway.upstream.send(Request("POST", call.target.path, query, sent, document))
     try:
         result = _result(await expect(answer, call.target, 200), "CompleteMultipartUploadResult", call.target)
     except AwsError as error:
+        if error.status in (404, 412) and (made := await _made_before(gateway, call, headers)) is not None:
+            return made
         raise await preconditions.write_error(gateway, call, error) from None
     return StoreCopy(_etag(result), None, answer.headers)
+
+
+async def _made_before(gateway: Gateway, call: Call, headers: Headers) -> StoreCopy | None:
+    """The object that is there, if it is this very copy: a request that is sent again, over a connection that turned
+    out to be closed, may meet its own first success. No two copies have the same envelope: each is sealed afresh."""
+    answer = await gateway.upstream.send(Request("HEAD", call.target.path))
+    await answer.aclose()
+    try:
+        there = envelope_header.decode(answer.headers) if answer.status == 200 else None
+    except EnvelopeError:
+        return None
+    if there is None or there != envelope_header.decode(headers):
+        return None
+    return StoreCopy(etag_of(answer.headers), None, answer.headers)
 
 
 async def _abort(gateway: Gateway, target: Target, upload_id: str) -> None:

@@ -144,6 +144,8 @@ class ObjectStore:
         source = self._source(request)
         if isinstance(source, Response):
             return source
+        if request.headers.get("If-None-Match") == "*" and path in self.objects:
+            return store_error(412, "PreconditionFailed")
         self.objects[path] = StoredObject(source.body, kept(request), source.etag if self.keeps_parts else "")
         result = {"ETag": self.objects[path].etag.strip('"'), "LastModified": "2026-11-23T06:00:01.5Z"}
         return Response(200, body=xml_codec.render("CopyObjectResult", result))

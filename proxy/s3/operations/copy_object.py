@@ -103,7 +103,7 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
         _ALGORITHM not in asked or _has_checksum(sums, algorithm)
     ):
         promised = await keeps_promises(gateway, call, source, headers, conditions)
-        way = way_of_copy(gateway, source, promised=promised)
+        way = way_of_copy(gateway, source, promised=promised, conditional=bool(conditions))
     if unlocked is not None and way is not None:
         # A single PUT under SSE-S3 shows the MD5 of its bytes, as its source does.
         shown = stored.etag if table is None and shows_md5(gateway, choice.mode) else None

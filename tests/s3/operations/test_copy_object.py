@@ -69,6 +69,13 @@ async def copy(world: World, to: str = "copy", source: str = "/b/k", **sent: str
     return await world.do(copy_object, key=to, x_amz_copy_source=source, **sent)
 
 
+def with_profile(world: World, **quirks: Any) -> World:
+    """The same world, whose store has these quirks."""
+    settings = world.gateway.settings
+    settings = replace(settings, store=replace(settings.store, **quirks))
+    return replace(world, gateway=replace(world.gateway, settings=settings))
+
+
 def whole(answer: Response) -> bytes:
     assert isinstance(answer.body, bytes)
     return answer.body
@@ -213,6 +220,44 @@ async def test_a_multipart_object_keeps_its_parts(keeps_parts: bool) -> None:
     assert len(world.store.sent) == 1
     records = await world.gateway.objects.find("b", ["k", "copy"])
     assert records["copy"][0].parts == records["k"][0].parts
+
+
+@pytest.mark.parametrize(
+    ("by_store", "sent"), [(True, {"If_None_Match": "*"}), (False, {"If_None_Match": "*"}), (False, {})]
+)
+async def test_a_copy_that_is_sent_twice_does_not_refuse_itself(by_store: bool, sent: dict[str, str]) -> None:
+    """The transport sends a request again where a connection turns out to be closed, though the store may have done
+    it."""
+    world = await world_with(b"")
+    world = with_profile(world, copies_keep_parts=by_store, conditional_copies=by_store)
+    world.store.keeps_parts = by_store
+    await upload(world, BIG, b"the end")
+    send = world.store.send
+
+    async def twice(request: Request) -> Response:
+        last = request.path.endswith("copy") and request.method == ("PUT" if by_store else "POST")
+        if last and request.query != "uploads":
+            assert (await send(request)).status == 200
+        return await send(request)
+
+    world.store.send = twice  # type: ignore[method-assign]
+    answer = await copy(world, **sent)
+    got = await world.do(get_object, key="copy")
+    assert (got.body, got.headers["ETag"]) == (BIG + b"the end", result(answer)["ETag"])
+    records = await world.gateway.objects.find("b", ["k", "copy"])
+    assert records["copy"][0].parts == records["k"][0].parts
+    world.store.send = send  # type: ignore[method-assign]
+    if sent:
+        assert (await refused(copy(world, **sent))).code == "PreconditionFailed"
+
+
+async def test_conditions_that_a_store_would_pass_over_at_a_completion_are_those_of_a_put() -> None:
+    world = with_profile(await world_with(b""), conditional_completions=False)
+    await upload(world, BIG, b"the end")
+    await copy(world, If_None_Match="*")
+    assert [request.method for request in world.store.sent if request.path == "/b/copy"] == ["PUT"]
+    assert (await refused(copy(world, If_None_Match="*"))).code == "PreconditionFailed"
+    assert (await world.do(get_object, key="copy")).body == BIG + b"the end"
 
 
 async def test_without_the_table_of_parts_a_copy_is_made_all_the_same() -> None:

@@ -87,9 +87,7 @@ async def test_the_encryption_is_chosen_once_and_not_with_a_part() -> None:
     asked = {"x_amz_server_side_encryption": "aws:kms"}
     for request in (
         lambda: send(world, upload_id, 1, b"another", **asked),
-        lambda: world.do(
-            upload_part_copy, f"partNumber=2&uploadId={upload_id}", x_amz_copy_source="b/k", **asked
-        ),
+        lambda: world.do(upload_part_copy, f"partNumber=2&uploadId={upload_id}", x_amz_copy_source="b/k", **asked),
         lambda: complete(world, upload_id, {1: etag}, **asked),
     ):
         with pytest.raises(AwsError) as error:
