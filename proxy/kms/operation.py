@@ -165,8 +165,8 @@ async def record(
     audit = service.audit
     if audit is None:
         return
-    now, random = now or service.now(), service.random
-    audit.record(partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, random))
+    now, ids = now or service.now(), service.event_ids
+    audit.record(partial(audit_events.event_of, name, asked, answered, resources, error, origin, now, ids))
     try:
         await audit.settle()
     except AuditUnavailable:

@@ -66,11 +66,29 @@ CROSS_ACCOUNT_OPERATIONS: Final = ALIAS_OPERATIONS | {
 }
 """Operations that may name a key of another account, by its ARN."""
 
+_EVENT_IDS_AT_ONCE: Final = 64
+
 SECRET_ID: Final = "secret"  # noqa: S105
 SECRET_LABEL: Final = b"service secret v1"
 _SERVICE_ACCOUNT: Final = "000000000000"
 _SERVICE_KEYS: Final = uuid.UUID("5f6d7e8f-2f8b-4c0f-9c53-52d0a3d1c3b5")
 """The namespace of the ids of keys that the service owns: one per Region, the same in every process."""
+
+
+class EventIds:
+    """The random bytes of ids of audit events, had at once for many: each call to the system lets another thread take
+    the interpreter. They are no secrets."""
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._left: list[bytes] = []
+
+    def __call__(self, size: int) -> bytes:
+        """``size`` is 16."""
+        if not self._left:
+            drawn = self._random(size * _EVENT_IDS_AT_ONCE)
+            self._left = [drawn[at : at + size] for at in range(0, len(drawn), size)]
+        return self._left.pop()
 
 
 class KeyService:
@@ -114,6 +132,7 @@ class KeyService:
         self.last_usage = LastUsage(store, self.now)
         self.ring = KeyRing(store, root_key, random)
         self.random = random
+        self.event_ids = EventIds(random)
         self._clock = clock
         self._root_key = root_key
         self._token_key = b""
