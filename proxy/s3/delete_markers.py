@@ -31,7 +31,7 @@ async def named_marker(gateway: Gateway, call: Call, error: AwsError) -> AwsErro
 
 async def _versions(gateway: Gateway, call: Call) -> list[Item]:
     key, target = call.target.key, Target(call.target.bucket)
-    if gateway.settings.store.lists_versions_by_folder:
+    if gateway.settings.store.lists_by_folder:
         return await version_walk.versions_of(gateway, target, key)
     page = await version_pages.fetch(gateway, target, Wanted(key, "", "", "", _MOST))
     return [item for item in page.items if item.name == key]

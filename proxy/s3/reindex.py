@@ -81,7 +81,7 @@ async def reindex(gateway: Gateway, bucket: BucketRecord, prefix: str, tell: Cal
 
 async def _versions(gateway: Gateway, bucket: BucketRecord, prefix: str) -> AsyncGenerator[tuple[str, str], None]:
     """The key and version id of everything under the prefix but delete markers; no id for what has but one version."""
-    fetch = version_walk.fetch if gateway.settings.store.lists_versions_by_folder else version_pages.fetch
+    fetch = version_walk.fetch if gateway.settings.store.lists_by_folder else version_pages.fetch
     wanted = Wanted(prefix, "", "", "", _PAGE)
     while True:
         page = await fetch(gateway, Target(bucket.name), wanted)

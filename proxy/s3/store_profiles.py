@@ -63,8 +63,8 @@ class StoreProfile:
     """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
     copies_with_locks: bool = True
     """Gives a copy the object lock that the request or the bucket asks for, and not that of its source."""
-    lists_versions_by_folder: bool = False
-    """Gathers a page of ListObjectVersions folder by folder, not in the order of keys; see ``version_walk``."""
+    lists_by_folder: bool = False
+    """Lists objects and versions folder by folder, not in the order of keys; see ``object_walk``, ``version_walk``."""
     hides_delete_markers: bool = False
     """Says of a delete marker, asked for by its version, that there is no such version."""
     bare_write_conditions: bool = False
@@ -129,7 +129,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         conditional_copies=True,
         copies_keep_parts=True,
         copies_with_locks=False,
-        lists_versions_by_folder=True,
+        lists_by_folder=True,
         hides_delete_markers=True,
         drops_redirects=True,
         drops_empty_metadata=True,

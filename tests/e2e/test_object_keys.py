@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import itertools
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.samples import MIB, body, exists, keys_in, new_key, refused, s3, shared_bucket, upload
+from tests.e2e.samples import MIB, body, exists, keys_in, new_bucket, new_key, refused, s3, shared_bucket, upload
 from tests.e2e.stores import Endpoint
 from tests.e2e.wire import Wire
 
@@ -305,3 +306,33 @@ def test_delete_objects_wants_a_digest(endpoint: Endpoint) -> None:
         wrong = wire.call("POST", f"/{bucket}", [("delete", "")], {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}, document)
         assert (wrong.status, wrong.code) == (400, "BadDigest")
     assert exists(endpoint, bucket, key)
+
+
+def test_folders_and_keys_that_are_named_alike(endpoint: Endpoint, store_name: str) -> None:
+    """In S3's order, whatever the store's own, and in pages of any size."""
+    client, bucket = s3(endpoint), new_bucket(endpoint)
+    keys = ["a-1", "a.gz", "a/b", "a/b-1", "a/c-y/z", "a/c.x", "a/c/d", "a0", "d-2/x", "d.x", "d/e.txt", "d/e/f", "e"]
+    if store_name != "minio":
+        # Which hides what is under a key.
+        keys += ["a", "d/e"]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    for operation, prefix, delimiter in itertools.product(
+        ("list_objects_v2", "list_objects"), ("", "a", "d/"), ("", "/", "-")
+    ):
+        expected: dict[str, None] = {}
+        for key in sorted(keys, key=str.encode):
+            if key.startswith(prefix):
+                head, behind, _ = key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+                expected[prefix + head + behind if behind else key] = None
+        for size in (1, 2, 5, 1000):
+            pages = client.get_paginator(operation).paginate(
+                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, PaginationConfig={"PageSize": size}
+            )
+            found: list[str] = []
+            for page in pages:
+                entries = [row["Key"] for row in page.get("Contents", [])]
+                assert entries == sorted(entries, key=str.encode)
+                prefixes = [row["Prefix"] for row in page.get("CommonPrefixes", [])]
+                found += sorted(entries + prefixes, key=str.encode)
+            assert found == list(expected), (operation, prefix, delimiter, size)

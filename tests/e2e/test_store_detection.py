@@ -4,10 +4,11 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.samples import keys_in, new_bucket, s3
-from tests.e2e.stores import COMMAND, Endpoints, Serve
+from tests.e2e.stores import COMMAND, STORES, Endpoints, Serve
 
 
-def test_the_store_is_asked_which_it_is(endpoints: Endpoints, store_name: str, tmp_path: Path) -> None:
+def test_the_store_is_asked_which_it_is(endpoints: Endpoints, tmp_path: Path) -> None:
+    store_name = STORES[-1]
     serve = Serve(tmp_path / "serve", endpoints.get(store_name).store, kind="auto")
     try:
         endpoint = serve.start()

@@ -1,6 +1,5 @@
 """ListObjectVersions: what each store answers, page by page, is what was done to the bucket."""
 
-import itertools
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,8 +108,8 @@ def test_pages_together_are_what_was_written(endpoint: Endpoint, store_name: str
     # MinIO hides a key under another one that is a key itself.
     written = fill(endpoint, bucket, NAMES if store_name == "minio" else (*NAMES, "a/b", "d", "d/e/f"))
     assert any(len(versions) > 3 for versions in written.versions.values())
-    for prefix, delimiter in itertools.product(("", "a", "d/"), ("", "/", "e", "-")):
-        for count in (1, 3, 1000) if prefix == "" else (2, 7):
+    for prefix, delimiter in (("", ""), ("", "/"), ("", "-"), ("a", ""), ("a", "/"), ("d/", "e")):
+        for count in (1, 3, 1000) if delimiter == "" else (2, 7):
             paging = {"PaginationConfig": {"PageSize": count}}
             found = listed(endpoint, bucket, Prefix=prefix, Delimiter=delimiter, **paging)
             expected = written.listed(prefix, delimiter)

@@ -40,7 +40,7 @@ async def _list(gateway: Gateway, call: Call, resolve: Resolve) -> Response:
     wanted = Wanted(prefix, delimiter, after_marker(key_marker, prefix, delimiter), version_marker, count)
     page = VersionPage((), truncated=False)
     if wanted.count:
-        fetch = version_walk.fetch if gateway.settings.store.lists_versions_by_folder else version_pages.fetch
+        fetch = version_walk.fetch if gateway.settings.store.lists_by_folder else version_pages.fetch
         page = await put_right(gateway, call.record, await fetch(gateway, call.target, wanted), resolve)
     following = page.last if page.truncated else None
     head = [

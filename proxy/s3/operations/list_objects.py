@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
+from proxy.s3 import object_walk
 from proxy.s3.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
@@ -87,6 +88,10 @@ async def _page(gateway: Gateway, call: Call, resolve: Resolve, count: int, afte
     """The page of at most ``count`` keys and prefixes after ``after``, as the client sees it."""
     if count == 0:
         return Page((), (), truncated=False)
+    if gateway.settings.store.lists_by_folder:
+        prefix, delimiter = call.request.parameter("prefix") or "", call.request.parameter("delimiter") or ""
+        page = await object_walk.fetch(gateway, call.target, prefix, delimiter, after, count)
+        return await put_right(gateway, call.record, page, resolve)
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(count)}
     if beginning := marker_for(gateway, call.request.parameter("prefix") or "", after):
         query["start-after"] = beginning
