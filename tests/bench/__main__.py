@@ -39,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(cell, found, results)
         extra = _extra(found, core, Path(name) / "extra", asked)
     reached = goals(results, extra)
-    report.print_cells(results)
     report.print_saturation(results)
     report.print_goals(reached)
     report.write(asked.output, results, core, asdict(extra), reached)
@@ -68,7 +67,8 @@ def _run(cell: Cell, found: dict[str, Contender], results: Results) -> None:
         return
     _say(cell.name)
     _provide(cell, [found[name] for name in there])
-    measure(Cell(cell.operation, cell.connections, there, cell.rounds, cell.seconds), found, results)
+    measure(replace(cell, contenders=there), found, results)
+    report.print_cell(cell, results)
 
 
 _provided: set[tuple[str, int]] = set()

@@ -251,8 +251,10 @@ _POLICY: Final = {
 
 
 @contextlib.contextmanager
-def proxies(folder: Path, store: Store, store_pids: list[int]) -> Iterator[list[Contender]]:
-    """The proxy encrypting, with one worker and with one per core, on one state: policies, audit log and all. A
+def proxies(
+    folder: Path, store: Store, store_pids: list[int], bucket: str = "bench-sealed"
+) -> Iterator[list[Contender]]:
+    """The proxy encrypting, with one worker and with one per core, on one state: policies, audit log and all. The
     bucket's default is SSE-KMS with a customer managed key; who asks is a user with policies."""
     signer = Signer("AKIABENCHMARKUSERXXX", secrets.token_hex(20), REGION)
     with contextlib.ExitStack() as stack:
@@ -273,8 +275,8 @@ def proxies(folder: Path, store: Store, store_pids: list[int]) -> Iterator[list[
             program = stack.enter_context(_serving(config))
             if not first:
                 first = own
-                _prepare(serve.port, own)
-            account = Account(serve.port, signer, "bench-sealed")
+                _prepare(serve.port, own, bucket)
+            account = Account(serve.port, signer, bucket)
             found.append(
                 Contender(
                     "proxy" if workers == 1 else "proxy-all-workers",
@@ -295,7 +297,7 @@ def _serving(config: Path) -> Iterator[Program]:
         yield program
 
 
-def _prepare(port: int, variables: Mapping[str, str]) -> None:
+def _prepare(port: int, variables: Mapping[str, str], bucket: str) -> None:
     """A key, and a bucket whose objects are sealed under it."""
 
     def client(service: str) -> Any:
@@ -310,9 +312,9 @@ def _prepare(port: int, variables: Mapping[str, str]) -> None:
 
     key = client("kms").create_key(Description="benchmark")["KeyMetadata"]["Arn"]
     s3 = client("s3")
-    s3.create_bucket(Bucket="bench-sealed", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
-    s3.put_bucket_encryption(Bucket="bench-sealed", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What is measured by itself: memory under many large transfers, and what a range asks of the store."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -29,23 +30,20 @@ def peak_of_transfers(contender: Contender, seconds: float | None) -> int:
 def cost_of_ranges(folder: Path, store: Store) -> tuple[float, float]:
     """Requests to the store for each range of 64 KiB of 64 MiB, and bytes read there for each byte asked for: counted
     by an nginx between a proxy of its own and the store."""
-    count = 16
-    with (
-        nginx(folder / "counting", store.url, access_log=True) as (port, _),
-        proxies(
-            folder / "proxy",
-            Store(store.name, f"http://127.0.0.1:{port}", store.access_key_id, store.secret_access_key),
-            [],
-        ) as (contender, *_),
-    ):
-        account = contender.account
-        play(Load(account.port, [account.put(key_of(64 * MIB, n), 64 * MIB, "unsigned") for n in range(4)], 4, 4))
-        log = folder / "counting" / "access.log"
-        before = len(log.read_text(encoding="ascii").splitlines())
-        requests = [account.get(key_of(64 * MIB, n % 4), {"Range": _range(n)}) for n in range(count)]
-        play(Load(account.port, requests, count, 1, 206, RANGE))
-        time.sleep(0.2)
-        lines = [line.split() for line in log.read_text(encoding="ascii").splitlines()[before:]]
+    with nginx(folder / "counting", store.url, large=False, access_log=True) as (port, _):
+        counted = replace(store, url=f"http://127.0.0.1:{port}")
+        with proxies(folder / "proxy", counted, [], "bench-ranges") as (contender, *_):
+            return _counted(contender, folder / "counting" / "access.log")
+
+
+def _counted(contender: Contender, log: Path) -> tuple[float, float]:
+    account, count = contender.account, 16
+    play(Load(account.port, [account.put(key_of(64 * MIB, n), 64 * MIB, "unsigned") for n in range(4)], 4, 4))
+    before = len(log.read_text(encoding="ascii").splitlines())
+    requests = [account.get(key_of(64 * MIB, n % 4), {"Range": _range(n)}) for n in range(count)]
+    play(Load(account.port, requests, count, 1, 206, RANGE))
+    time.sleep(0.2)
+    lines = [line.split() for line in log.read_text(encoding="ascii").splitlines()[before:]]
     return len(lines) / count, sum(int(line[2]) for line in lines) / (count * RANGE)
 
 

@@ -2,11 +2,12 @@
 
 import json
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.cells import Measured, Results, saturated
+from tests.bench.cells import Cell, Measured, Results, saturated
 from tests.bench.goals import Goal
 from tests.bench.operations import MIB
 
@@ -16,16 +17,14 @@ _COLUMNS = (
 )
 
 
-def print_cells(results: Results) -> None:
-    """One table for each cell."""
-    cells: dict[str, list[Measured]] = {}
-    for (cell, _), measured in results.items():
-        cells.setdefault(cell, []).append(measured)
-    for cell, rows in cells.items():
-        print(f"\n{cell}  ({max(len(row.samples) for row in rows)} rounds)")
-        print(f"  {'':22}{_COLUMNS}")
-        for row in sorted(rows, key=lambda each: each.contender):
-            print(f"  {row.contender:22}{_figures(row)}")
+def print_cell(cell: Cell, results: Results) -> None:
+    """The table of a cell."""
+    rows = [measured for (name, _), measured in results.items() if name == cell.name]
+    print(f"\n{cell.name}  ({max(len(row.samples) for row in rows)} rounds)")
+    print(f"  {'':22}{_COLUMNS}")
+    for row in sorted(rows, key=lambda each: each.contender):
+        print(f"  {row.contender:22}{_figures(row)}")
+    sys.stdout.flush()
 
 
 def _figures(row: Measured) -> str:
