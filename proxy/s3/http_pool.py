@@ -38,16 +38,23 @@ class Pool:
         Raises:
             UpstreamError: there is none to be had, or UpstreamTimeout: not in time.
         """
-        while not fresh and self._idle:
-            connection = self._idle.pop()
-            if self._usable(connection):
-                return connection
-            connection.abort()
+        idle = None if fresh else self.idle()
+        if idle is not None:
+            return idle
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 return await self._wait_for_one(fresh=fresh)
         except TimeoutError as error:
             raise UpstreamTimeout("no connection to the store in time") from error
+
+    def idle(self) -> Connection | None:
+        """A connection that nobody uses, if there is one already."""
+        while self._idle:
+            connection = self._idle.pop()
+            if self._usable(connection):
+                return connection
+            connection.abort()
+        return None
 
     def _usable(self, connection: Connection) -> bool:
         age = asyncio.get_running_loop().time() - connection.idle_since

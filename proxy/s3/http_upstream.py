@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from proxy.aws import sigv4_bare
 from proxy.aws.credentials import StoreCredentials
 from proxy.aws.http_head import encode_head
 from proxy.aws.message import Request, Response
@@ -26,6 +27,7 @@ _METHOD: Final = re.compile(r"[A-Z]+")
 _NOT_IN_TARGET: Final = re.compile(r"[\x00-\x20\x7f#]")
 _OURS: Final = frozenset(("host", "connection", "transfer-encoding", "expect", "upgrade", "trailer", "te"))
 """Fields that say how a message is carried, which is the transport's to say."""
+_READS: Final = ("GET", "HEAD")
 _DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
@@ -94,7 +96,7 @@ class HttpUpstream:
         return await connection.exchange(request.method, self._head(request, length), first, body)
 
     async def _send_whole(self, head: bytes, request: Request, body: bytes) -> Response:
-        connection = await self._pool.acquire()
+        connection = self._pool.idle() or await self._pool.acquire()
         try:
             return await connection.exchange(request.method, head, body, None, request.patience)
         except ConnectionClosed:
@@ -118,6 +120,17 @@ class HttpUpstream:
         target = f"{request.path}?{request.query}" if request.query else request.path
         if not target.startswith("/") or _NOT_IN_TARGET.search(target) or not _METHOD.fullmatch(request.method):
             raise ValueError("the request line can't be sent")
+        credentials = self._credentials
+        if credentials is not None and request.method in _READS and not (request.headers or request.query or length):
+            return sigv4_bare.head(
+                request.method,
+                request.path,
+                host=self._host,
+                access_key_id=credentials.access_key_id,
+                secret=credentials.secret,
+                region=self._region,
+                now=self._clock(),
+            )
         fields = list(request.headers.items())
         stated = None
         for name, value in fields:
@@ -132,12 +145,12 @@ class HttpUpstream:
         elif stated != length:
             raise ValueError("the Content-Length is not the length of the body")
         fields.append(("Host", self._host))
-        if self._credentials is not None:
+        if credentials is not None:
             added = sign(
                 request,
                 fields,
-                access_key_id=self._credentials.access_key_id,
-                secret=self._credentials.secret,
+                access_key_id=credentials.access_key_id,
+                secret=credentials.secret,
                 region=self._region,
                 service="s3",
                 now=self._clock(),
