@@ -1,4 +1,4 @@
-"""curl, with presigned URLs: what a browser or a shell script does that holds no credentials."""
+"""curl, with presigned URLs and POST forms: what a browser or a shell script does that holds no credentials."""
 
 from collections.abc import Callable
 from typing import Any
@@ -84,3 +84,30 @@ def test_presigned_parts(buckets: Buckets, files: Files, url: Url, curl: Callabl
         done = {"Bucket": bucket, "Key": "parts", "UploadId": upload_id, "MultipartUpload": {"Parts": parts}}
         client.complete_multipart_upload(**done)
         buckets.check(bucket, "parts", LARGE)
+
+
+def test_post_forms(buckets: Buckets, files: Files, curl: Callable[..., str]) -> None:
+    client = buckets.endpoint.client("s3", signature_version="s3v4")
+    for bucket in buckets:
+        for name, file, data in ((NAMES[1], files.small, SMALL), ("large", files.large, LARGE)):
+            form = client.generate_presigned_post(
+                bucket,
+                name,
+                Fields={"x-amz-meta-colour": "blue", "Content-Type": "text/x-test", "success_action_status": "201"},
+                Conditions=[
+                    {"x-amz-meta-colour": "blue"},
+                    ["starts-with", "$Content-Type", "text/"],
+                    {"success_action_status": "201"},
+                    ["content-length-range", 1, len(LARGE)],
+                ],
+            )
+            fields = [argument for pair in form["fields"].items() for argument in ("--form-string", "=".join(pair))]
+            told = curl(*fields, "--form", f"file=@{file}", form["url"])
+            assert "<PostResponse" in told
+            buckets.check(bucket, name, data)
+            head = s3(buckets.endpoint).head_object(Bucket=bucket, Key=name)
+            assert (head["Metadata"], head["ContentType"]) == ({"colour": "blue"}, "text/x-test")
+            refused = curl(
+                *fields, "--form-string", "x-amz-meta-size=1", "--form", f"file=@{file}", form["url"], fails=True
+            )
+            assert "Invalid according to Policy" in refused
