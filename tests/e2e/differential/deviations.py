@@ -4,66 +4,19 @@ Each row says of which store, which operations and which difference it speaks, a
 explains fails the differential test.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any
-from urllib.parse import unquote_plus
-
 from tests.e2e.differential.asks import Ask, Sides
 from tests.e2e.differential.comparing import Difference
-
-ANY = frozenset({"seaweedfs", "minio"})
-SEAWEEDFS = frozenset({"seaweedfs"})
-MINIO = frozenset({"minio"})
-
-
-@dataclass(frozen=True)
-class Deviation:
-    stores: frozenset[str]
-    operations: str
-    """Names, separated by spaces; ``*`` for all."""
-    what: str
-    """As in ``Difference.what``, with ``*`` for any text."""
-    why: str
-    applies: Callable[[Ask, Any, Any], bool] = lambda ask, direct, proxy: True
-    """Of the request and of what the store and the proxy say."""
-
-    def explains(self, sides: Sides, ask: Ask, found: Difference) -> bool:
-        named = self.operations == "*" or ask.operation in self.operations.split()
-        return (
-            sides.store in self.stores
-            and named
-            and fnmatchcase(found.what, self.what)
-            and self.applies(ask, found.direct, found.proxy)
-        )
-
-
-def _both(one: tuple[int, str | None], other: tuple[int, str | None]) -> Callable[[Ask, Any, Any], bool]:
-    return lambda ask, direct, proxy: (direct, proxy) == (one, other)
-
-
-def _is_no_range(ask: Ask) -> bool:
-    """Whether the request's Range is malformed, has several ranges, or ends before it begins."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", str(ask.headers["Range"])) if "Range" in ask.headers else None
-    if found is None:
-        return True
-    first, last = found.groups()
-    return not (first or last) or bool(first and last and int(last) < int(first))
-
-
-def _names_list(ask: Ask) -> bool:
-    return any(isinstance(value, tuple) for name, value in ask.headers.items() if name.lower().endswith("-match"))
-
-
-def _not_encoded(ask: Ask, direct: Any, proxy: Any) -> bool:
-    return [unquote_plus(text) for text in proxy] == direct
-
-
-def _store_has_none(ask: Ask, direct: Any, proxy: Any) -> bool:
-    return not direct and bool(proxy)
-
+from tests.e2e.differential.deviation import (
+    ANY,
+    MINIO,
+    SEAWEEDFS,
+    Deviation,
+    both,
+    is_no_range,
+    names_list,
+    not_encoded,
+    store_has_none,
+)
 
 _NO_UPLOAD = (404, "NoSuchUpload")
 
@@ -74,7 +27,7 @@ DEVIATIONS = (
         "header x-amz-checksum-*",
         "AWS tells a checksum of every object, CRC64NVME where the client named none; the stores only what was named, "
         "and SeaweedFS none of a marker.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         ANY,
@@ -102,7 +55,7 @@ DEVIATIONS = (
         "PutObject",
         "status",
         "AWS answers If-Match on a key without an object with 404 NoSuchKey.",
-        _both((412, "PreconditionFailed"), (404, "NoSuchKey")),
+        both((412, "PreconditionFailed"), (404, "NoSuchKey")),
     ),
     Deviation(
         SEAWEEDFS,
@@ -118,7 +71,7 @@ DEVIATIONS = (
         "status",
         "AWS ignores a Range that is none, as RFC 9110 has it; the stores answer it with 416, MinIO even where there "
         "is no object.",
-        lambda ask, direct, proxy: direct[0] == 416 and _is_no_range(ask),
+        lambda ask, direct, proxy: direct[0] == 416 and is_no_range(ask),
     ),
     Deviation(
         SEAWEEDFS,
@@ -132,7 +85,7 @@ DEVIATIONS = (
         "GetObject HeadObject",
         "status",
         "If-Match and If-None-Match may name several ETags; it takes the list for one.",
-        lambda ask, direct, proxy: _names_list(ask),
+        lambda ask, direct, proxy: names_list(ask),
     ),
     Deviation(
         MINIO,
@@ -146,7 +99,7 @@ DEVIATIONS = (
         "ListObjects ListObjectsV2",
         "element /ListBucketResult/Prefix",
         "encoding-type=url encodes the prefix, too.",
-        _not_encoded,
+        not_encoded,
     ),
     Deviation(
         ANY,
@@ -160,7 +113,7 @@ DEVIATIONS = (
         "ListParts",
         "element /ListPartsResult/NextPartNumberMarker",
         "AWS tells the last part's number on the last page as well.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         SEAWEEDFS,
@@ -181,21 +134,21 @@ DEVIATIONS = (
         "AbortMultipartUpload",
         "status",
         "AWS knows no upload that has been ended.",
-        _both((204, None), _NO_UPLOAD),
+        both((204, None), _NO_UPLOAD),
     ),
     Deviation(
         ANY,
         "ListParts CompleteMultipartUpload",
         "element */Checksum*",
         "AWS tells a checksum of every part and object, CRC64NVME where the client named none.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         SEAWEEDFS,
         "GetObject HeadObject",
         "header accept-ranges",
         "It tells it of all but markers.",
-        lambda ask, direct, proxy: (ask.key or "").endswith("/") and _store_has_none(ask, direct, proxy),
+        lambda ask, direct, proxy: (ask.key or "").endswith("/") and store_has_none(ask, direct, proxy),
     ),
     Deviation(
         MINIO,
@@ -251,14 +204,14 @@ DEVIATIONS = (
         "CopyObject UploadPartCopy",
         "element */Checksum*",
         "AWS tells a checksum of every object.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         ANY,
         "CopyObject UploadPartCopy",
         "header x-amz-copy-source-version-id",
         "AWS tells which version was copied.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         ANY,
@@ -272,7 +225,7 @@ DEVIATIONS = (
         "CopyObject UploadPartCopy",
         "status",
         "The conditions on a source may name several ETags; the stores take the list for one.",
-        lambda ask, direct, proxy: _names_list(ask),
+        lambda ask, direct, proxy: names_list(ask),
     ),
     Deviation(
         SEAWEEDFS,
@@ -322,28 +275,28 @@ DEVIATIONS = (
         "ListMultipartUploads",
         "element */Next*",
         "AWS tells the last one on the last page as well.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         SEAWEEDFS,
         "ListMultipartUploads",
         "element */Upload/StorageClass",
         "AWS tells it of every upload.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(
         SEAWEEDFS,
         "ListMultipartUploads",
         "element */Prefix",
         "encoding-type=url encodes the prefix, too.",
-        _not_encoded,
+        not_encoded,
     ),
     Deviation(
         SEAWEEDFS,
         "ListObjectVersions",
         "element */EncodingType",
         "It does not encode.",
-        _store_has_none,
+        store_has_none,
     ),
     Deviation(SEAWEEDFS, "ListObjectVersions", "element *", "It does not encode.", _not_encoded),
     Deviation(
@@ -359,6 +312,62 @@ DEVIATIONS = (
         "element */NextKeyMarker",
         "Its markers have names of its own in them.",
         lambda ask, direct, proxy: "minio_cache" in "".join(direct),
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "GetObject HeadObject",
+        "status",
+        "It looks at no partNumber and no Range of a marker.",
+        lambda ask, direct, proxy: (ask.key or "").endswith("/") and (direct[0], proxy[0]) in {(200, 416), (200, 206)},
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "DeleteObjects",
+        "element */Deleted/VersionId",
+        "AWS tells which version was deleted of delete markers, too.",
+        store_has_none,
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "GetObject HeadObject",
+        "status",
+        "AWS answers a read of a delete marker, named by its version, with 405.",
+        lambda ask, direct, proxy: (direct[0], proxy[0]) == (404, 405),
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "ListMultipartUploads",
+        "element */Upload/Key",
+        "AWS lists uploads in the order of keys.",
+        lambda ask, direct, proxy: sorted(direct) == sorted(proxy),
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "ListMultipartUploads",
+        "element */Upload/UploadId",
+        "AWS lists uploads in the order of keys.",
+        lambda ask, direct, proxy: len(direct) == len(proxy) > 1,
+    ),
+    Deviation(
+        MINIO,
+        "GetObject HeadObject",
+        "header expires",
+        "It leaves it out of an answer without a body.",
+        lambda ask, direct, proxy: direct is None,
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "ListObjectVersions",
+        "element */Entry/ETag",
+        "It tells no ETag of an empty object from before versions were kept.",
+        lambda ask, direct, proxy: '""' in direct,
+    ),
+    Deviation(
+        MINIO,
+        "GetObjectAttributes",
+        "element */ObjectSize",
+        "It leaves a size of 0 out.",
+        lambda ask, direct, proxy: (direct, proxy) == ([], ["0"]),
     ),
 )
 
