@@ -165,7 +165,6 @@ async def _used(
     """What is made of the store's answer; or what to ask of the store next."""
     if answer.status == 304:
         await answer.aclose()
-        check_version(call, answer.headers)
         return not_modified(call, answer, records)
     if answer.status == 416 and ask.range is not None:
         return _next_plan(wanted, await look_up(gateway, call, upstream_query(call), records))

@@ -298,7 +298,7 @@ DEVIATIONS = (
         "It does not encode.",
         store_has_none,
     ),
-    Deviation(SEAWEEDFS, "ListObjectVersions", "element *", "It does not encode.", _not_encoded),
+    Deviation(SEAWEEDFS, "ListObjectVersions", "element *", "It does not encode.", not_encoded),
     Deviation(
         SEAWEEDFS,
         "ListObjectVersions",
@@ -361,6 +361,13 @@ DEVIATIONS = (
         "element */Entry/ETag",
         "It tells no ETag of an empty object from before versions were kept.",
         lambda ask, direct, proxy: '""' in direct,
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "GetObjectAttributes",
+        "status",
+        "It takes a folder for an object.",
+        both((200, None), (404, "NoSuchKey")),
     ),
     Deviation(
         MINIO,
