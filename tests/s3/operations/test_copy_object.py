@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as headers
 from proxy.envelope.header import Header
+from proxy.s3 import store_copy
 from proxy.s3.gateway import Target
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.copy_object import copy_object
@@ -258,6 +260,24 @@ async def test_conditions_that_a_store_would_pass_over_at_a_completion_are_those
     assert [request.method for request in world.store.sent if request.path == "/b/copy"] == ["PUT"]
     assert (await refused(copy(world, If_None_Match="*"))).code == "PreconditionFailed"
     assert (await world.do(get_object, key="copy")).body == BIG + b"the end"
+
+
+async def test_what_the_store_cannot_copy_whole_goes_along_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await world_with(b"")
+    world.store.keeps_parts = True
+    profile = replace(world.gateway.settings.store, copies_keep_parts=True)
+    world = replace(world, gateway=replace(world.gateway, settings=replace(world.gateway.settings, store=profile)))
+    await upload(world, BIG, BIG, b"the end")
+    monkeypatch.setattr(store_copy, "LARGEST", 2 * len(BIG))
+    await copy(world)
+    ranges = [request.headers.get("x-amz-copy-source-range") for request in world.store.sent]
+    assert len(list(filter(None, ranges))) == 3
+    assert (await world.do(get_object, key="copy")).body == BIG + BIG + b"the end"
+    # A part that is too large leaves no way but to seal anew.
+    monkeypatch.setattr(store_copy, "LARGEST", len(BIG))
+    await copy(world, "second")
+    assert header_at(world, "second").salt != header_at(world).salt
+    assert (await world.do(get_object, key="second")).body == BIG + BIG + b"the end"
 
 
 async def test_without_the_table_of_parts_a_copy_is_made_all_the_same() -> None:
@@ -514,6 +534,26 @@ async def test_another_accounts_bucket_is_not_read_without_its_policy() -> None:
     world = await world_with(b"")
     await other_bucket(world, OTHER_ACCOUNT)
     assert (await refused(copy(world, source="other/k"))).code == "AccessDenied"
+
+
+async def test_a_copy_into_another_account_has_a_data_key_of_its_own() -> None:
+    """Whoever has the source's key must not be able to open what is another's."""
+    world = await world_with(b"")
+    await other_bucket(world, OTHER_ACCOUNT)
+    other = await world.gateway.buckets.get("other")
+    assert other is not None
+    statement = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:*", "Resource": "arn:aws:s3:::other/*"}
+    allowed = replace(other, policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    # The service's own key is the one that needs no policy of a key besides.
+    theirs = replace(other, encryption=S3)
+    call = make_call("PUT", Target("other", "k"), body=b"theirs", record=theirs, account=OTHER_ACCOUNT)
+    await put_object.run(world.gateway, call)
+    await world.gateway.buckets.put(allowed)
+    await copy(world, source="other/k")
+    source = headers.decode(world.store.objects["/other/k"].headers)
+    assert source is not None
+    assert header_at(world).salt != source.salt
+    assert (await world.do(get_object, key="copy")).body == b"theirs"
 
 
 def policy(*actions: str, resource: str = "*") -> tuple[Mapping[str, Any], ...]:
