@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reques
 from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
-from proxy.aws.message import Request
+from proxy.aws.message import Headers, Request
 from proxy.s3 import etag
 from proxy.s3.errors import invalid_argument, no_such_key, not_implemented
 from proxy.s3.forwarding import condition_error
@@ -46,7 +46,12 @@ async def for_write(gateway: Gateway, call: Call, records: list[ObjectRecord]) -
         raise not_implemented("If-None-Match")
     if "If-Match" in headers and ("If-None-Match" in headers or headers["If-Match"].strip() == "*"):
         raise not_implemented("If-Match")
-    found = await _tags(gateway, call, records)
+    return on_put(gateway, await _tags(gateway, call, records))
+
+
+def on_put(gateway: Gateway, conditions: Headers) -> CIMultiDict[str]:
+    """Conditions on a write with the store's ETags, in the store's spelling."""
+    found = CIMultiDict(conditions)
     if "If-Match" in found and gateway.settings.store.bare_write_conditions:
         found["If-Match"] = found["If-Match"].strip('"')
     return found

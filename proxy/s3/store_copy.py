@@ -6,7 +6,7 @@ ETag tells nothing of parts.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -29,7 +29,7 @@ from proxy.s3 import etag as etags
 from proxy.s3 import preconditions
 from proxy.s3.copy_source import COPY_SOURCE, LARGEST, RANGE, Source
 from proxy.s3.data_keys import new_wrapping
-from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, parse_answer, render_query
+from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, parse_answer, render_query, store_error
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope
 from proxy.s3.object_records import drop_refused, drop_removed, version_id_of, with_version
@@ -70,32 +70,53 @@ class StoreCopy:
 
 
 class Way(Enum):
-    """How a store copies an object by itself."""
+    """How sealed bytes come to their new place."""
 
     WHOLE = "whole"
+    """The store copies the object."""
     PARTS = "parts"
-    """As a new upload, along the parts of a multipart object."""
+    """The store copies a multipart object along its parts, as a new upload."""
+    THROUGH = "through"
+    """They are read and put again, as they are."""
 
 
-def way_of_copy(gateway: Gateway, source: Source, *, promised: bool, conditional: bool = False) -> Way | None:
-    """How the store can copy the source; None if it can't, for sealed bytes are a little more than 5 GiB where theirs
-    are that. ``promised``: whether a whole copy would be what was asked for (``keeps_promises``). ``conditional``:
-    whether what is there must meet a condition of the client's."""
-    stored = source.stored
-    if (
-        promised
-        and stored.stored_size <= LARGEST
-        and (gateway.settings.store.copies_keep_parts or not stored.multipart)
-    ):
+async def way_of_copy(
+    gateway: Gateway, call: Call, source: Source, headers: Headers, conditions: Headers
+) -> Way | None:
+    """How the source comes to be the call's target, for ``headers`` and ``conditions`` as for ``copy_wrapped_anew``;
+    None where there is no way: sealed bytes are a little more than 5 GiB where theirs are that.
+
+    An object is never copied whole to itself: stores do that by giving what is there now other metadata, and what is
+    there now may be another object than the one that was looked at.
+    """
+    stored, profile = source.stored, gateway.settings.store
+    keeps_kind = profile.copies_keep_parts or not stored.multipart
+    can_be_whole = source.call.target != call.target and keeps_kind and stored.stored_size <= LARGEST
+    if can_be_whole and await _keeps_promises(gateway, call, source, headers, conditions):
         return Way.WHOLE
-    if conditional and not gateway.settings.store.conditional_completions:
+    if not stored.multipart:
+        return Way.THROUGH
+    if conditions and not profile.conditional_completions and _has_conditions(call):
         return None
-    if stored.multipart and max(map(part_stored_size, stored.sizes)) <= LARGEST:
-        return Way.PARTS
-    return None
+    return Way.PARTS if max(map(part_stored_size, stored.sizes)) <= LARGEST else None
 
 
-async def keeps_promises(gateway: Gateway, call: Call, source: Source, headers: Headers, conditions: Headers) -> bool:
+def unchanged(source: Source) -> CIMultiDict[str]:
+    """The condition under which an object is replaced by itself: that it is there still."""
+    return CIMultiDict({"If-Match": source.stored.upstream_etag})
+
+
+def is_ours(call: Call, error: AwsError) -> bool:
+    """Whether a condition that did not hold is ``unchanged``, and none of the client's."""
+    return error.status in (409, 412) and not _has_conditions(call)
+
+
+def _has_conditions(call: Call) -> bool:
+    """Whether the client has conditions of its own on what is there."""
+    return any(name in call.request.headers for name in ("If-Match", "If-None-Match"))
+
+
+async def _keeps_promises(gateway: Gateway, call: Call, source: Source, headers: Headers, conditions: Headers) -> bool:
     """Whether the whole copy that the store makes is what was asked for: ``headers`` are those of the new object,
     ``conditions`` the client's on what is there.
 
@@ -130,8 +151,9 @@ async def copy_wrapped_anew(
 ) -> WrappedAnew:
     """Makes the call's target of the source, under the source's data key.
 
-    ``headers`` are all that the new object has but its envelope, tags too; ``conditions`` hold for what is there,
-    whose ``records`` the key had. ``shown`` is the ETag that clients are to see; None: derived from the store's.
+    ``headers`` are all that the new object has but its envelope, tags too; ``conditions``, as the store has to see
+    them, must hold for what is there, whose ``records`` the key had. ``shown`` is the ETag that clients are to see;
+    None: derived from the store's.
 
     Raises:
         AwsError: the store's refusal.
@@ -144,8 +166,12 @@ async def copy_wrapped_anew(
     record = None
     if table is not None or shown is not None or call.record.mixed:
         record = _record(gateway, call, source, unlocked, table, shown)
-    parts = table if way is Way.PARTS else None
-    copied = await _on_record(gateway, call, source, headers, conditions, parts, record, records)
+    make = {
+        Way.WHOLE: lambda: _copy_whole(gateway, call, source, headers, conditions),
+        Way.PARTS: lambda: _copy_parts(gateway, call, source, headers, conditions, table),
+        Way.THROUGH: lambda: _put_again(gateway, call, source, headers, conditions),
+    }[way]
+    copied = await _on_record(gateway, make, record, records)
     etag = etags.to_client(copied.upstream_etag, record)
     modified = copied.modified or gateway.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return WrappedAnew(header, etag, modified, copied.answer)
@@ -166,15 +192,11 @@ def _record(
 
 async def _on_record(
     gateway: Gateway,
-    call: Call,
-    source: Source,
-    headers: CIMultiDict[str],
-    conditions: Headers,
-    parts: PartsTable | None,
+    make: Callable[[], Awaitable[StoreCopy]],
     record: ObjectRecord | None,
     records: Sequence[ObjectRecord],
 ) -> StoreCopy:
-    """Has the store make the object, with ``record`` there before it can be seen; along ``parts`` if there are any."""
+    """Makes the object, with ``record`` there before it can be seen."""
     previous = None
     if record is not None:
         previous = next((row for row in records if row.object_id == record.object_id), None)
@@ -182,7 +204,7 @@ async def _on_record(
             record = replace(record, version_id=previous.version_id)
         await gateway.objects.put(record)
     try:
-        copied = await _copy(gateway, call, source, headers, conditions, parts)
+        copied = await make()
     except (AwsError, ObjectReplaced) as error:
         if record is not None and previous is not None:
             await gateway.objects.put(previous)
@@ -200,16 +222,9 @@ async def _on_record(
     return copied
 
 
-async def _copy(
-    gateway: Gateway,
-    call: Call,
-    source: Source,
-    headers: CIMultiDict[str],
-    conditions: Headers,
-    parts: PartsTable | None,
+async def _copy_whole(
+    gateway: Gateway, call: Call, source: Source, headers: CIMultiDict[str], conditions: Headers
 ) -> StoreCopy:
-    if parts is not None:
-        return await _copy_parts(gateway, call, source, headers, conditions, parts)
     sent = CIMultiDict(headers)
     sent.update(conditions)
     sent.update(_source_headers(source))
@@ -220,12 +235,47 @@ async def _copy(
     try:
         result = _result(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
     except AwsError as error:
-        if error.status in (404, 412):
-            if (made := await _made_before(gateway, call, headers)) is not None:
-                return made
-            await _check_source(gateway, source)
-        raise await preconditions.write_error(gateway, call, error) from None
+        return await _after_refusal(gateway, call, source, headers, error)
     return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
+
+
+async def _put_again(
+    gateway: Gateway, call: Call, source: Source, headers: CIMultiDict[str], conditions: Headers
+) -> StoreCopy:
+    stored = source.stored
+    read = Request("GET", source.call.target.path, stored.version, unchanged(source))
+    answer = await gateway.upstream.send(read)
+    if answer.status in (404, 412):
+        await answer.aclose()
+        raise ObjectReplaced("the source of a copy was replaced meanwhile")
+    if answer.status != 200:
+        raise await store_error(answer, source.call)
+    sent = CIMultiDict(headers)
+    sent.update(preconditions.on_put(gateway, conditions))
+    sent["Content-Length"] = str(stored.stored_size)
+    # The store's answer is held while it is put again: the two must not wait for each other's connections.
+    written = await gateway.short_reads.send(Request("PUT", call.target.path, headers=sent, body=answer.body))
+    try:
+        await expect(written, call.target, 200)
+    except AwsError as error:
+        return await _after_refusal(gateway, call, source, headers, error)
+    return StoreCopy(etag_of(written.headers), None, written.headers)
+
+
+async def _after_refusal(gateway: Gateway, call: Call, source: Source, headers: Headers, error: AwsError) -> StoreCopy:
+    """The copy, where the store refuses a request that was sent again after its first success.
+
+    Raises:
+        ObjectReplaced: the source is another one by now.
+        AwsError: the refusal as the client has to see it.
+    """
+    if error.status in (404, 409, 412):
+        if (made := await _made_before(gateway, call, headers)) is not None:
+            return made
+        await _check_source(gateway, source)
+    if is_ours(call, error):
+        raise ObjectReplaced("the object was replaced while it was copied to itself") from error
+    raise await preconditions.write_error(gateway, call, error) from None
 
 
 def _patience(size: int) -> float:
@@ -252,8 +302,10 @@ async def _copy_parts(
     source: Source,
     headers: CIMultiDict[str],
     conditions: Headers,
-    table: PartsTable,
+    table: PartsTable | None,
 ) -> StoreCopy:
+    if table is None:
+        raise ValueError("there are no parts")
     target = call.target
     answer = await gateway.upstream.send(Request("POST", target.path, "uploads", headers))
     begun = parse_answer(await expect(answer, target, 200), "InitiateMultipartUploadResult")
@@ -262,7 +314,7 @@ async def _copy_parts(
         raise UpstreamError("the store's answer names no upload")
     try:
         rows = await _all_parts(gateway, target, source, table, upload_id)
-        return await _complete(gateway, call, upload_id, rows, headers, conditions)
+        return await _complete(gateway, call, source, upload_id, rows, headers, conditions)
     except BaseException:
         await _abort(gateway, target, upload_id)
         raise
@@ -274,11 +326,14 @@ async def _all_parts(
     """The parts' numbers and ETags in the new upload."""
     rows: list[dict[str, object]] = []
     offset, count = 0, len(table.parts)
+    # What is replaced by itself is to keep its ETag.
+    copies = gateway.settings.store.part_copies_keep_etags or source.call.target != target
+    one = _copy_part if copies else _put_part_again
     for start in range(0, count, _PARTS_AT_ONCE):
         under_way = []
         for part in table.parts[start : start + _PARTS_AT_ONCE]:
             end = offset + part_stored_size(part.size)
-            under_way.append(_copy_part(gateway, target, source, upload_id, part.number, (offset, end - 1)))
+            under_way.append(one(gateway, target, source, upload_id, part.number, (offset, end - 1)))
             offset = end
         # All of them end before a failure is told: none may come after the upload has been given up.
         outcomes = await asyncio.gather(*under_way, return_exceptions=True)
@@ -306,16 +361,36 @@ async def _copy_part(
     return {"PartNumber": number, "ETag": _etag(result)}
 
 
+async def _put_part_again(
+    gateway: Gateway, target: Target, source: Source, upload_id: str, number: int, extent: tuple[int, int]
+) -> dict[str, object]:
+    conditions = unchanged(source)
+    conditions["Range"] = f"bytes={extent[0]}-{extent[1]}"
+    answer = await gateway.upstream.send(Request("GET", target.path, source.stored.version, conditions))
+    if answer.status in (404, 412):
+        await answer.aclose()
+        raise ObjectReplaced("the source of a copy was replaced meanwhile")
+    if answer.status != 206:
+        await answer.aclose()
+        raise UpstreamError(f"a part of a stored object was answered with {answer.status}")
+    query = render_query([("partNumber", str(number)), ("uploadId", upload_id)])
+    sent = CIMultiDict({"Content-Length": str(extent[1] - extent[0] + 1)})
+    written = await gateway.short_reads.send(Request("PUT", target.path, query, sent, answer.body))
+    await expect(written, target, 200)
+    return {"PartNumber": number, "ETag": etag_of(written.headers)}
+
+
 async def _complete(
     gateway: Gateway,
     call: Call,
+    source: Source,
     upload_id: str,
     rows: Sequence[dict[str, object]],
     headers: Headers,
     conditions: Headers,
 ) -> StoreCopy:
     document = xml_codec.render("CompleteMultipartUpload", {"Part": rows})
-    sent = CIMultiDict(conditions)
+    sent = CIMultiDict(conditions if gateway.settings.store.conditional_completions else ())
     sent["Content-Type"] = "application/xml"
     sent["Content-MD5"] = content_md5(document)
     query = render_query([("uploadId", upload_id)])
@@ -323,9 +398,7 @@ async def _complete(
     try:
         result = _result(await expect(answer, call.target, 200), "CompleteMultipartUploadResult", call.target)
     except AwsError as error:
-        if error.status in (404, 412) and (made := await _made_before(gateway, call, headers)) is not None:
-            return made
-        raise await preconditions.write_error(gateway, call, error) from None
+        return await _after_refusal(gateway, call, source, headers, error)
     return StoreCopy(_etag(result), None, answer.headers)
 
 

@@ -61,6 +61,8 @@ class StoreProfile:
     """Honours If-Match and If-None-Match on CopyObject; elsewhere such a copy is made otherwise, lest it overwrite."""
     copies_keep_parts: bool = False
     """Gives the copy of a multipart object the ETag of one; elsewhere it is copied part by part."""
+    part_copies_keep_etags: bool = True
+    """Gives what UploadPartCopy makes of an object's parts the ETag of the object."""
     copies_with_locks: bool = True
     """Gives a copy the object lock that the request or the bucket asks for, and not that of its source."""
     lists_by_folder: bool = False
@@ -128,6 +130,7 @@ PROFILES: Final[Mapping[str, StoreProfile]] = {
         conditional_deletes=True,
         conditional_copies=True,
         copies_keep_parts=True,
+        part_copies_keep_etags=False,
         copies_with_locks=False,
         lists_by_folder=True,
         hides_delete_markers=True,

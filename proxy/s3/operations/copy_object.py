@@ -38,7 +38,7 @@ from proxy.s3.operations.put_object import refuse_lost_content, shows_md5, write
 from proxy.s3.payload import Payload
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_copy import Way, copy_wrapped_anew, keeps_promises, way_of_copy
+from proxy.s3.store_copy import Way, copy_wrapped_anew, is_ours, unchanged, way_of_copy
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body
@@ -89,6 +89,9 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
     headers = await _new_headers(gateway, call, source)
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_write(gateway, call, records)
+    if not conditions and source.call.target == call.target and source.call.request.parameter("versionId") is None:
+        # What was put meanwhile is not replaced by what was there before.
+        conditions = preconditions.on_put(gateway, unchanged(source))
     unlocked: Unlocked | None = None
     table: PartsTable | None = None
     sums: Mapping[str, str] = {}
@@ -102,8 +105,7 @@ async def _copy(gateway: Gateway, call: Call, source_call: Call, customer_key: C
     if _can_wrap_anew(gateway, call, source, choice, records) and (
         _ALGORITHM not in asked or _has_checksum(sums, algorithm)
     ):
-        promised = await keeps_promises(gateway, call, source, headers, conditions)
-        way = way_of_copy(gateway, source, promised=promised, conditional=bool(conditions))
+        way = await way_of_copy(gateway, call, source, headers, conditions)
     if unlocked is not None and way is not None:
         # A single PUT under SSE-S3 shows the MD5 of its bytes, as its source does.
         shown = stored.etag if table is None and shows_md5(gateway, choice.mode) else None
@@ -132,6 +134,10 @@ async def _sealed_anew(
     writing = replace(gateway, upstream=gateway.short_reads)
     try:
         written = await write_object(writing, call, body, plan, choice, headers, records, begun)
+    except AwsError as error:
+        if is_ours(call, error):
+            raise ObjectReplaced("the object was replaced while it was copied to itself") from error
+        raise
     finally:
         if not isinstance(body, bytes):
             await body.aclose()

@@ -27,7 +27,7 @@ from proxy.s3.object_records import records_of
 from proxy.s3.objects import unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.sse import Choice
-from proxy.s3.store_copy import Way, copy_wrapped_anew, way_of_copy
+from proxy.s3.store_copy import copy_wrapped_anew, unchanged, way_of_copy
 from proxy.s3.store_reads import of_one_object
 
 _MAX_DOCUMENT: Final = 64 * 1024
@@ -81,15 +81,12 @@ async def _update(gateway: Gateway, call: Call, choice: Choice) -> Response:
     _refuse_locked(source.headers, gateway.clock())
     if named is not None and not await _is_current(gateway, source):
         raise not_implemented(detail={"Query": "versionId"})
-    # The object has no lock, and needs none of its bucket's anew.
-    way = way_of_copy(gateway, source, promised=True)
-    if way is None:
-        raise not_implemented()
     unlocked, table = await unlock_whole(gateway, call.origin, call.target, source.stored, header)
     headers = await _same_headers(gateway, source)
-    conditions: CIMultiDict[str] = CIMultiDict()
-    if gateway.settings.store.conditional_copies or way is Way.PARTS:
-        conditions["If-Match"] = source.stored.upstream_etag
+    conditions = unchanged(source)
+    way = await way_of_copy(gateway, call, source, headers, conditions)
+    if way is None:
+        raise not_implemented()
     # A derived ETag is another one in another mode; what clients have been shown stays.
     record = source.stored.record
     shown = None if source.stored.multipart or record is None else record.etag
