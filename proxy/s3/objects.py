@@ -93,8 +93,13 @@ async def describe(
         if named:
             records = [row for row in records if is_about(row, headers) or not row.object_id]
         return await _without_envelope(gateway, bucket, key, upstream_etag, stored_size, records)
-    record = next((row for row in records if row.object_id == header.object_id), None)
     target = Target(bucket.name, key)
+    # The size that a listing shows follows from the stored one with one layer only.
+    needs_record = bucket.mixed or header.layers > 1 or (header.mode is Mode.S3 and gateway.settings.md5_etags)
+    record = _of_object(records, header)
+    if record is None and (needs_record or header.layout is Layout.MULTIPART):
+        # It may have been put on record after ``records`` were read, and always was before the store could show it.
+        record = _of_object(await records_of(gateway, target), header)
     if header.layout is Layout.MULTIPART:
         if record is not None and record.upstream_etag != upstream_etag:
             begun = record.upstream_etag is None and record.version_id is None
@@ -106,8 +111,6 @@ async def describe(
         size = ranges.plaintext_size(stored_size, header.layers)
     except ValueError as error:
         raise EnvelopeError(str(error)) from error
-    # The size that a listing shows follows from the stored one with one layer only.
-    needs_record = bucket.mixed or header.layers > 1 or (header.mode is Mode.S3 and gateway.settings.md5_etags)
     if needs_record and (record is None or record.upstream_etag != upstream_etag):
         record = await _put_on_record(gateway, bucket, target, header, headers, size)
     elif not needs_record and record is not None and record.upstream_etag and not is_about(record, headers):
@@ -115,6 +118,10 @@ async def describe(
         record = None
     shown = etags.to_client(upstream_etag, record)
     return StoredObject(header, upstream_etag, stored_size, size, shown, record, version)
+
+
+def _of_object(records: Sequence[ObjectRecord], header: Header) -> ObjectRecord | None:
+    return next((row for row in records if row.object_id == header.object_id), None)
 
 
 async def _without_envelope(

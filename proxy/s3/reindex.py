@@ -125,9 +125,8 @@ async def _indexed(gateway: Gateway, bucket: BucketRecord, key: str, version_id:
     records, spoilt = await _without_spoilt(gateway, bucket, target, header, records)
     size, named = stored_length(answer), bool(version_id)
     stored = await describe(gateway, bucket, key, answer.headers, size, records, named=named)
-    known = {row.object_id: row for row in records if row.upstream_etag}
-    before = known.get(stored.header.object_id) if stored.header is not None else None
-    if stored.header is not None and stored.multipart and (before is None or not before.parts):
+    on_record = stored.record is not None and bool(stored.record.parts)
+    if stored.header is not None and stored.multipart and not on_record:
         return await _with_table(gateway, bucket, target, stored, stored.header, spoilt=spoilt)
     is_new = set(await records_of(gateway, target)) != set(records)
     return Outcome.RECORDED if is_new else Outcome.NOTHING_TO_DO, ""
@@ -137,7 +136,7 @@ async def _without_spoilt(
     gateway: Gateway, bucket: BucketRecord, target: Target, header: Header | None, records: list[ObjectRecord]
 ) -> tuple[list[ObjectRecord], bool]:
     """The key's records, without the table of parts on record for this object where that is not genuine: it can be
-    made anew. A genuine one stays, and an object that it does not fit is damaged."""
+    made anew, and is dropped. A genuine one stays, and an object that it does not fit is damaged."""
     record = next((row for row in records if header is not None and row.object_id == header.object_id), None)
     if header is None or record is None or not record.parts or header.mode is Mode.CUSTOMER:
         return records, False
@@ -145,6 +144,7 @@ async def _without_spoilt(
     try:
         parts.verify(record.parts, header, data_key)
     except EnvelopeError:
+        await gateway.objects.forget([record])
         return [row for row in records if row is not record], True
     return records, False
 

@@ -156,6 +156,16 @@ async def test_a_genuine_table_that_does_not_fit_is_damage_of_the_object() -> No
     assert await record_of(world) == before
 
 
+async def test_a_table_that_no_completion_has_confirmed_is_not_made_anew() -> None:
+    """The process ended when the store had made the object: the table proves what one that is rebuilt does not."""
+    world = await uploaded()
+    before = await record_of(world)
+    await world.gateway.objects.put(replace(before, upstream_etag=None, etag=None))
+    finding = (await found(world))["k"]
+    assert (finding.outcome, finding.text) == (Outcome.RECORDED, "")
+    assert await record_of(world) == before
+
+
 async def test_a_table_that_is_not_genuine_is_made_anew() -> None:
     world = await uploaded()
     before = await record_of(world)

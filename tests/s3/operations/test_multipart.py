@@ -11,6 +11,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import parts, ranges
 from proxy.envelope.errors import EnvelopeError
+from proxy.s3.operation import Operation
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.head_object import head_object
@@ -160,6 +161,26 @@ async def test_a_lost_table_is_rebuilt_from_the_object() -> None:
     world.store.sent.clear()
     assert (await world.do(get_object, Range="bytes=5242870-5242890")).body == WHOLE[5242870:5242891]
     assert len(world.store.sent) == 1
+
+
+@pytest.mark.parametrize("read", [head_object, get_object])
+async def test_who_asked_before_the_object_was_there_has_its_table_all_the_same(read: Operation) -> None:
+    """A store may hold the answer back until then, and must not gain by it: a table that was made at the completion
+    proves more than one that is read off the object, and is not replaced by that."""
+    world = await uploaded()
+    known = (await world.gateway.objects.find("b", ["k"]))["k"]
+    await world.gateway.objects.forget_bucket("b")
+    send = world.store.send
+
+    async def held(request: Request) -> Response:
+        await world.gateway.objects.put(known[0])
+        return await send(request)
+
+    world.store.send = held  # type: ignore[method-assign]
+    answer = await world.do(read)
+    assert answer.headers["Content-Length"] == str(len(WHOLE))
+    assert len(world.store.sent) == 1
+    assert (await world.gateway.objects.find("b", ["k"]))["k"] == known
 
 
 async def test_a_range_finds_its_way_without_a_table() -> None:
