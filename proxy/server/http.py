@@ -65,8 +65,8 @@ class HttpServer:
             self._sweeper = asyncio.create_task(self._site.sweep())
         loop = asyncio.get_running_loop()
         handshake = self._limits.head_seconds if ssl_context is not None else None
-        # A client that leaves a connection idle does not see, and so does not answer, that it is being closed.
-        goodbye = self._limits.linger_seconds if ssl_context is not None else None
+        # Until then the client must have taken its last answer and have said goodbye, too.
+        goodbye = self._limits.stall_seconds if ssl_context is not None else None
         if sock is not None:
             listener = await loop.create_server(
                 self._site,

@@ -81,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._idle_since = loop.time()
         self._waiting_since: float | None = None
         """Since when the server waits for the client to send or to take body bytes."""
+        self._closing_since: float | None = None
+        """When the connection was first seen to be closing: it is open until the client has taken all it was sent."""
 
     # What the transport tells.
 
@@ -256,7 +258,11 @@ class Connection(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """Acts on a client that has been waited for too long."""
         exchange = self._exchange
-        if self._waiting_since is not None and now - self._waiting_since >= self.limits.stall_seconds:
+        if self._wire.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since >= self.limits.stall_seconds:
+                self.abort()
+        elif self._waiting_since is not None and now - self._waiting_since >= self.limits.stall_seconds:
             if exchange is not None and exchange.reading:
                 exchange.cut("the client stopped sending the body")
             else:
@@ -325,6 +331,9 @@ class Connection(asyncio.Protocol):
         """Closes the connection if it is idle; a running exchange does that after its answer."""
         if self._exchange is None and not self._queue:
             self._wire.close()
+            if self.peer.secure:
+                # A client that leaves a connection idle does not see, and so does not answer, that it is being closed.
+                self._loop.call_later(self.limits.linger_seconds, self.abort)
 
     def cancel(self) -> None:
         if self._task is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import logging
 import socket
@@ -913,6 +914,49 @@ async def test_a_client_that_reads_slowly_slows_the_stream() -> None:
         assert given_out < 64 << 20
         async with asyncio.timeout(3):
             await stream.closed.wait()
+
+
+@pytest.mark.parametrize("field", [b"Connection: close\r\n", b""])
+async def test_a_client_that_leaves_the_end_of_its_answer_does_not_keep_the_connection(field: bytes) -> None:
+    """All has been handed to the transport, which closes once the client has taken it: never, if that were all."""
+    size = 3 << 18
+
+    async def handler(request: Request) -> Response:
+        return Response(200, CIMultiDict({"Content-Length": str(size)}), Stream(*[bytes(1 << 18)] * 3))
+
+    server = HttpServer(handler, limits=LIMITS, malformed=malformed)
+    with socket.socket() as listening, socket.socket() as c:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+        listening.bind(("127.0.0.1", 0))
+        port = await server.start(sock=listening)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        c.connect(("127.0.0.1", port))
+        c.sendall(b"GET / HTTP/1.1\r\n" + HOST + field + b"\r\n")
+        await asyncio.sleep(0.9)
+        started = asyncio.get_running_loop().time()
+        await server.stop(5)
+        assert asyncio.get_running_loop().time() - started < 1, "the connection was still there"
+
+
+async def test_over_tls_too_a_client_has_time_for_the_end_of_its_last_answer(tls) -> None:
+    size = 3 << 18
+
+    async def handler(request: Request) -> Response:
+        return Response(200, CIMultiDict({"Content-Length": str(size)}), Stream(*[bytes(1 << 18)] * 3))
+
+    limits = dataclasses.replace(LIMITS, stall_seconds=5, linger_seconds=0.1)
+    server = HttpServer(handler, limits=limits, malformed=malformed)
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        listening.bind(("127.0.0.1", 0))
+        port = await server.start(sock=listening, ssl_context=tls.server)
+        async with client(port, ssl=tls.client, limit=1 << 12) as c:
+            c.send(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+            await c.head()
+            await asyncio.sleep(0.4)
+            assert len(await c.rest()) == size
+        await server.stop(5)
 
 
 # Clients that go away, and the end.
