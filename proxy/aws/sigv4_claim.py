@@ -137,6 +137,9 @@ def _header_claim(request: Request) -> Claim:
     if missing:
         raise errors.missing_components(missing, authorization)
     credential = read_credential(components["Credential"], errors)
+    if credential.service != claimed_service(request):
+        # Something else in the header looks like a credential, too: who reads the body beforehand would be misled.
+        raise errors.malformed_component("Credential", authorization)
 
     text = request.headers.get("x-amz-date")
     signed = parse_timestamp(text) if text is not None else _parse_date(request.headers.get("Date", ""))

@@ -860,6 +860,13 @@ def test_a_streamed_body_cannot_be_verified_for_other_services() -> None:
         verify(dataclasses.replace(kms(), body=Stream()))
 
 
+@pytest.mark.parametrize("before", ["XCredential=a/b/c/s3/", "X=y Credential=a/b/c/s3/"])
+def test_a_header_claims_one_service(before: str) -> None:
+    """Or its body would be streamed where it has to be read first."""
+    authorization = kms().headers["Authorization"].replace("Credential", f"{before}, Credential", 1)
+    assert refused(with_headers(kms(), Authorization=authorization)).code == "AuthorizationHeaderMalformed"
+
+
 def test_x_amz_target_must_be_signed() -> None:
     request = kms_without_hash()
     names = "content-type;host;x-amz-date;x-amz-target"

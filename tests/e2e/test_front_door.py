@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import http.client
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,7 +27,7 @@ from tests.e2e.samples import (
     shared_bucket,
 )
 from tests.e2e.stores import Endpoint, answers
-from tests.e2e.wire import EMPTY_SHA256, UNSIGNED, Answer, Signed, Signer, Wire, now, sha256, stamp
+from tests.e2e.wire import EMPTY_SHA256, UNSIGNED, Answer, Signed, Signer, Wire, now, render, sha256, stamp
 
 
 @pytest.fixture
@@ -59,6 +60,22 @@ def test_what_is_not_signed_is_not_accepted(endpoint: Endpoint, target: tuple[st
             assert told == (403, "AccessDenied", "There were headers present in the request which were not signed")
             assert answer.error["HeadersNotSigned"] == name.lower()
     assert intact(endpoint, target)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_trailer_is_no_header(endpoint: Endpoint, target: tuple[str, str], at_once: bool) -> None:
+    """It comes with a body in chunks, after the signature was verified, and nobody has signed it."""
+    path = "/{}/{}".format(*target)
+    with Wire(endpoint) as wire:
+        head = wire.presigned("GET", path).adding(("Transfer-Encoding", "chunked"))
+        with wire.socket() as connection:
+            connection.sendall(render(head))
+            if not at_once:
+                time.sleep(0.05)
+            connection.sendall(b"0\r\nRange: bytes=0-0\r\nx-amz-expected-bucket-owner: 000000000000\r\n\r\n")
+            response = http.client.HTTPResponse(connection, method="GET")
+            response.begin()
+            assert (response.status, response.read()) == (200, PRECIOUS)
 
 
 def test_the_host_has_to_be_signed(endpoint: Endpoint, target: tuple[str, str]) -> None:
