@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to the store: an ``asyncio.Protocol`` around the parser of ``httptools``.
 
 A connection carries one request at a time. Body bytes of a known length bypass the parser: they are counted and handed
-on as the transport delivered them.
+on as the transport delivered them, or received in blocks (``proxy.blocks``) where many are to come.
 """
 
 import asyncio

@@ -44,7 +44,8 @@ who takes its body."""
 
 
 class RequestParser:
-    """Parses the requests of one connection. Bodies of a known length go by the parser: they are counted."""
+    """Parses the requests of one connection. Bodies of a known length go by the parser: they are
+    counted, and long ones may come in blocks (``proxy.blocks``), by ``take``."""
 
     def __init__(self, limits: Limits, begin: Begin) -> None:
         self._limits = limits
