@@ -56,21 +56,26 @@ class BlockReceiver(asyncio.BufferedProtocol):
         self._taker = taker
         self._left = left
         self._more = int(one_more)
-        self._given = self._filled = 0
+        self._block = memoryview(b"")
+        """Empty where a new one is needed: none is held while nothing comes."""
+        self._given = self._filled = _BLOCK
         """Bytes of the block that have been handed on, and that have come."""
-        self._block = new_buffer(_BLOCK + self._more)
         whole = memoryview(b"".join(begun))
         rest = len(whole) % _UNIT
         if len(whole) > rest:
             taker.feed(whole[: len(whole) - rest])
         if rest:
+            self._begin_block()
             self._block[:rest] = whole[len(whole) - rest :]
             self._filled = rest
 
+    def _begin_block(self) -> None:
+        self._block = new_buffer(_BLOCK + self._more)
+        self._given = self._filled = 0
+
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        if self._filled == _BLOCK:
-            self._block = new_buffer(_BLOCK + self._more)
-            self._given = self._filled = 0
+        if not self._block:
+            self._begin_block()
         end = self._filled + self._left
         return self._block[self._filled : end + self._more if end <= _BLOCK else _BLOCK]
 
@@ -81,7 +86,10 @@ class BlockReceiver(asyncio.BufferedProtocol):
         end = self._filled - self._filled % _UNIT if self._left else self._filled
         if end > self._given:
             begin, self._given = self._given, end
-            self._taker.feed(self._block[begin:end])
+            piece = self._block[begin:end]
+            if end == _BLOCK:
+                self._block = memoryview(b"")
+            self._taker.feed(piece)
         else:
             self._taker.progresses()
         self._carrier.received(nbytes, self._left)

@@ -82,8 +82,11 @@ async def pump(source: Body, transform: Transform) -> AsyncGenerator[Buffer, Non
         try:
             async for data in source:
                 ready = transform.update(data)
+                # Nothing of a piece is held while another is waited for: its memory may be used for that.
+                del data
                 if ready:
                     yield ready
+                del ready
         finally:
             await source.aclose()
     last = transform.finalize()

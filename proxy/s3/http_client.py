@@ -161,6 +161,7 @@ class Connection(asyncio.Protocol):
             if self.closed:
                 return
             self._transport.write(piece)
+            del piece
             await self._drain()
         self._request_sent()
 

@@ -102,6 +102,7 @@ class AnswerWriter:
                     # The head waits for the first piece: one write, and a clean error if there is none.
                     started = True
                     self._wire.send(head, piece)
+                del piece
                 await self._wire.drain()
             if not started:
                 self._wire.send(head)

@@ -31,7 +31,7 @@ def put(length: int) -> bytes:
 async def test_a_long_body_arrives_whole_and_the_next_request_after_it(length: int, cuts: list[int]) -> None:
     wire = put(length) + DATA[:length] + b"GET /next HTTP/1.1\r\n" + HOST + b"\r\n"
     edges = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
-    async with serving(echo) as port, client(port) as c:
+    async with serving(echo, Limits()) as port, client(port) as c:
         for start, end in itertools.pairwise(edges):
             c.send(wire[start:end])
             await c.writer.drain()
@@ -41,7 +41,7 @@ async def test_a_long_body_arrives_whole_and_the_next_request_after_it(length: i
 
 
 async def test_long_bodies_one_after_the_other_over_tls(tls) -> None:
-    async with serving(size, ssl_context=tls.server) as port, client(port, ssl=tls.client) as c:
+    async with serving(size, Limits(), ssl_context=tls.server) as port, client(port, ssl=tls.client) as c:
         for length in (300_000, 1_000_000, 10, 700_000):
             c.send(put(length) + DATA[:length])
             assert (await c.answer())[2] == b"%d" % length
