@@ -52,8 +52,13 @@ def field_name(name: bytes) -> str:
     return known
 
 
+def is_field_name(text: str) -> bool:
+    """Whether it can name a field (RFC 9110, section 5.1)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def _check_name(name: str) -> None:
-    if not _TOKEN.fullmatch(name):
+    if not is_field_name(name):
         raise ValueError("the name of a header field is not a token")
     if len(_names) >= _MOST_NAMES:
         _names.clear()

@@ -24,6 +24,7 @@ from proxy.aws.credentials import (
     InvalidSessionToken,
 )
 from proxy.aws.errors import AwsError
+from proxy.aws.http_head import is_field_name
 from proxy.aws.message import Request
 from proxy.aws.sigv4_claim import (
     QUERY_AUTHENTICATION,
@@ -179,8 +180,8 @@ def effective_headers(request: Request) -> Request:
             headers = CIMultiDict(request.headers)
         if headers.get(lower, value) != value or (lower in headers and lower not in request.headers):
             raise sigv4_errors.S3_QUERY.duplicate(lower)
-        if _CONTROL.search(value):
-            raise AwsError("InvalidArgument", "The value can't stand in a header.", detail={"ArgumentName": lower})
+        if _CONTROL.search(value) or not is_field_name(lower):
+            raise AwsError("InvalidArgument", "This can't stand in a header.", detail={"ArgumentName": lower})
         headers[lower] = value
     return request if headers is None else dataclasses.replace(request, headers=headers)
 

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from proxy.aws import form_data, post_policy, xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.form_data import FormFile, FormHead
+from proxy.aws.http_head import is_field_name
 from proxy.aws.message import Request, Response
 from proxy.aws.post_policy import PostPolicy
 from proxy.envelope.ranges import FOOTER_THRESHOLD
@@ -174,8 +175,8 @@ def _headers(form: PostForm) -> CIMultiDict[str]:
     if "tagging" in form.fields:
         headers["x-amz-tagging"] = _tags(form.fields["tagging"])
     for name, value in headers.items():
-        if _CONTROL.search(value):
-            raise invalid_argument("The value can't stand in a header.", name, value)
+        if _CONTROL.search(value) or not is_field_name(name):
+            raise invalid_argument("This can't stand in a header.", name, value)
     return headers
 
 

@@ -860,6 +860,13 @@ def test_a_streamed_body_cannot_be_verified_for_other_services() -> None:
         verify(dataclasses.replace(kms(), body=Stream()))
 
 
+@pytest.mark.parametrize("name", ["x-amz-meta-a b", "x-amz-meta-a:b", "x-amz-meta-\u00e9", "x-amz-meta-a\r\nb"])
+def test_a_parameter_that_can_name_no_header(name: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        sigv4.effective_headers(presigned(parameters={name: "c"}))
+    assert (caught.value.code, caught.value.status) == ("InvalidArgument", 400)
+
+
 @pytest.mark.parametrize("before", ["XCredential=a/b/c/s3/", "X=y Credential=a/b/c/s3/"])
 def test_a_header_claims_one_service(before: str) -> None:
     """Or its body would be streamed where it has to be read first."""

@@ -238,6 +238,8 @@ def test_a_form_is_no_way_round_what_a_put_may_not(endpoint: Endpoint) -> None:
         "x-amz-checksum-crc32": "AAAAAA==",
         "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==",
         "x-amz-meta-a": "b\nc",
+        "x-amz-meta-a b": "c",
+        "x-amz-meta-\u00e9": "c",
     }
     for name, value in cases.items():
         answer = post(endpoint, bucket, presigned(endpoint, bucket, key, **{name: value}), b"x")
