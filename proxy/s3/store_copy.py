@@ -205,8 +205,9 @@ async def _on_record(
         await gateway.objects.put(record)
     try:
         copied = await make()
-    except (AwsError, ObjectReplaced) as error:
-        if record is not None and previous is not None:
+    except Exception as error:
+        if previous is not None:
+            # Whether the copy was made or not, what is there has this object id.
             await gateway.objects.put(previous)
         elif isinstance(error, ObjectReplaced):
             await gateway.objects.forget([record] if record is not None else [])

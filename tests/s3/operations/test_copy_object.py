@@ -26,6 +26,7 @@ from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord
+from proxy.s3.upstream import UpstreamTimeout
 from tests.fakes import FakeClock, FakeRandom
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, caller, make_call
 from tests.s3.object_store import ObjectStore, StoredObject, World, make_world
@@ -322,6 +323,26 @@ class FailingStore(ObjectStore):
             document = xml_codec.render("Error", {"Code": "InternalError", "Message": "disk x"}, namespace=None)
             return Response(200, body=b"   \n" + document)
         return await super().send(request)
+
+
+async def test_what_is_on_record_stays_where_the_end_of_a_copy_in_place_is_unknown() -> None:
+    world = await world_with(b"body", S3)
+    before = await world.gateway.objects.find("b", ["k"])
+    send = world.store.send
+
+    async def fails(request: Request) -> Response:
+        if request.method == "PUT":
+            raise UpstreamTimeout("no answer")
+        return await send(request)
+
+    world.store.send = fails  # type: ignore[method-assign]
+    with pytest.raises(UpstreamTimeout):
+        await copy(world, to="k", x_amz_metadata_directive="REPLACE")
+    assert await world.gateway.objects.find("b", ["k"]) == before
+    world.store.send = send  # type: ignore[method-assign]
+    etag = before["k"][0].etag
+    assert etag is not None
+    await copy(world, to="k", x_amz_metadata_directive="REPLACE", If_Match=etag)
 
 
 async def test_an_error_after_the_stores_200_is_an_error() -> None:
