@@ -29,7 +29,7 @@ RATE_PUT = Cell(PUT_SMALL, 32, ("seaweedfs", _OWN, "proxy-all-workers"), _ROUNDS
 RATE_RANGE = Cell(RANGE_LARGE, 32, ("seaweedfs", _OWN, "proxy-all-workers"), _ROUNDS)
 BYTES_GET = Cell(GET_LARGE, 8, ("seaweedfs", "nginx", "proxy", "proxy-all-workers"), _ROUNDS)
 BYTES_PUT = Cell(PUT_LARGE, 8, ("nginx", "proxy"), _ROUNDS)
-LISTING = Cell(LIST, 1, ("seaweedfs", "proxy"), _ROUNDS, 0.5)
+LISTING = Cell(LIST, 1, ("seaweedfs", "proxy"), _ROUNDS, 2.0)
 GROWTH = (
     Cell(GET_8, 1, ("proxy",), _ROUNDS),
     Cell(GET_HUGE, 1, ("proxy",), _ROUNDS),
