@@ -692,10 +692,10 @@ async def test_a_long_answer_that_drips_is_waited_for() -> None:
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n")
         for _ in range(5):
             connection.send(bytes(1000))
-            await asyncio.sleep(0.1)  # less than the idle time, which all of it together exceeds
+            await asyncio.sleep(0.3)  # less than the idle time, which all of it together exceeds
         connection.send(bytes(595_000))
 
-    async with store(script) as (port, _), upstream(port) as client:
+    async with store(script) as (port, _), upstream(port, timeouts=Timeouts(idle=1.0)) as client:
         assert await content(await client.send(get())) == bytes(600_000)
 
 

@@ -73,12 +73,12 @@ async def test_a_client_that_drips_is_waited_for_and_one_that_stops_is_not() -> 
         except BodyCutShort:
             return Response(400, CIMultiDict(), b"too slow")
 
-    limits = Limits(stall_seconds=0.3, linger_seconds=0.1)
+    limits = Limits(stall_seconds=1.0, linger_seconds=0.1)
     async with serving(handler, limits) as port, client(port) as c:
         c.send(put(600_000))
         for _ in range(6):
             c.send(bytes(1000))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
         c.send(bytes(594_000))
         assert (await c.answer())[2] == b"600000"
         c.send(put(600_000) + bytes(1000))
