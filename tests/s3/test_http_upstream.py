@@ -26,6 +26,7 @@ from proxy.stream import Buffer, read_all
 BOTH_LOOPS = True
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PATIENT = Timeouts(first_byte=5, idle=5)
 TIMEOUTS = Timeouts(connect=0.5, first_byte=0.15, idle=0.15, keep_alive=5)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -356,7 +357,7 @@ async def test_a_large_answer_arrives_whole(cuts: list[int], chunked: bool, kib:
                 connection.send(piece)
                 await connection.writer.drain()
 
-    async with store(script) as (port, connections), upstream(port) as client:
+    async with store(script) as (port, connections), upstream(port, timeouts=PATIENT) as client:
         for _ in range(3):
             assert await content(await client.send(get())) == whole
         assert len(connections) == 1
@@ -680,7 +681,7 @@ async def test_a_long_answer_that_is_cut_short_is_an_error(end: str) -> None:
 async def test_bytes_behind_a_long_answer_are_not_the_next_answer() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
     wire = answer % 900_000 + bytes(900_000) + answer % 3 + b"bad"
-    async with store(says(wire)) as (port, connections), upstream(port) as client:
+    async with store(says(wire)) as (port, connections), upstream(port, timeouts=PATIENT) as client:
         for count in (1, 2):
             assert await content(await client.send(get())) == bytes(900_000)
             assert len(connections) == count
@@ -1089,7 +1090,7 @@ async def test_long_answers_over_tls(tls) -> None:
 
     async with (
         store(script, ssl=tls.server) as (port, connections),
-        upstream(port, "https", ssl_context=tls.client) as client,
+        upstream(port, "https", ssl_context=tls.client, timeouts=PATIENT) as client,
     ):
         for length in sizes:
             assert await content(await client.send(get())) == data[:length]
