@@ -154,12 +154,17 @@ class Connection(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Stops or resumes reading, by how much waits."""
-        held = self._receiving.held if self._receiving is not None else 0
+        if self._gone:
+            return
+        queue = self._queue
+        held = self._exchange.held if self._exchange is not None else 0
+        if 0 < len(queue) <= _MOST_QUEUED:
+            held += sum(item.held for item in queue if isinstance(item, Exchange))
         if self._reading_paused:
-            if held <= self.limits.buffer and len(self._queue) < _MOST_QUEUED and not self._gone:
+            if held <= self.limits.buffer and len(queue) < _MOST_QUEUED:
                 self._reading_paused = False
                 self._wire.resume_reading()
-        elif (held > 2 * self.limits.buffer or len(self._queue) > _MOST_QUEUED) and not self._gone:
+        elif held > 2 * self.limits.buffer or len(queue) > _MOST_QUEUED:
             self._reading_paused = True
             self._wire.pause_reading()
 
@@ -220,7 +225,7 @@ class Connection(asyncio.Protocol):
             response = await self._answer_to(exchange)
             if not await exchange.answer(response):
                 return False
-            if not exchange.ended:
+            if exchange.held or not exchange.ended:
                 await exchange.drop_rest()
         finally:
             self._exchange = None

@@ -650,6 +650,57 @@ async def test_a_large_unread_body_ends_the_connection_after_the_answer() -> Non
 # Answers.
 
 
+async def test_the_connection_outlives_a_whole_body_that_is_not_read() -> None:
+    """So much of it that no more was read meanwhile."""
+    come = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        if request.method == "PUT":
+            await come.wait()
+        return Response(200, CIMultiDict(), request.method.encode())
+
+    for size in (600_000, 530_000, 700_000):
+        come.clear()
+        async with serving(handler, Limits()) as port, client(port) as c:
+            c.send(b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
+            await c.writer.drain()
+            await asyncio.sleep(0.05)
+            come.set()
+            assert (await c.answer())[2] == b"PUT"
+            c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await c.answer())[2] == b"GET"
+
+
+async def test_bodies_that_wait_in_a_row_are_bounded_together() -> None:
+    go = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        await go.wait()
+        return Response(200, CIMultiDict(), str(len(await read_all(request.body, 1 << 20))).encode())
+
+    one = b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: 400000\r\n\r\n" + bytes(400_000)
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        listening.bind(("127.0.0.1", 0))
+        server = HttpServer(handler, limits=Limits(), malformed=malformed)
+        port = await server.start(sock=listening)
+        async with client(port) as c:
+            c.writer.transport.set_write_buffer_limits(high=0)
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    for _ in range(16):
+                        c.send(one)
+                        await c.writer.drain()
+                        sent += 1
+            # What the system holds on both sides comes on top.
+            assert sent < 14
+            go.set()
+            for _ in range(sent):
+                assert (await c.answer())[2] == b"400000"
+        await server.stop(0.1)
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     async with serving(echo) as port, client(port) as c:
         c.send(b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (n, HOST) for n in range(50)))
