@@ -5,7 +5,6 @@ multipart object is copied along its own parts where the store would else make a
 ETag tells nothing of parts.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,7 +15,6 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request
-from proxy.aws.xml_codec import Node, XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope import v1
@@ -27,22 +25,18 @@ from proxy.envelope.ranges import part_stored_size
 from proxy.envelope.v1 import Unlocked
 from proxy.s3 import etag as etags
 from proxy.s3 import preconditions
-from proxy.s3.copy_source import COPY_SOURCE, LARGEST, RANGE, Source
+from proxy.s3.copy_source import LARGEST, Source
 from proxy.s3.data_keys import new_wrapping
-from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, parse_answer, render_query, store_error
+from proxy.s3.forwarding import content_md5, etag_of, expect, parse_answer, render_query, store_error
 from proxy.s3.gateway import Call, Gateway, Target
 from proxy.s3.object_headers import add_envelope
 from proxy.s3.object_records import drop_refused, drop_removed, version_id_of, with_version
+from proxy.s3.part_copies import copy_all_parts, etag_in, patience_for, result_of, source_headers, text_in, unchanged
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
 from proxy.s3.store_reads import ObjectReplaced
 from proxy.s3.upstream import UpstreamError
 
-_PARTS_AT_ONCE: Final = 8
-_SLOWEST: Final = 4 * 1024**2
-"""Bytes per second that a store copies at least, when it works at all."""
-
-_IF_MATCH: Final = f"{COPY_SOURCE}-if-match"
 _LOCK: Final = "x-amz-object-lock-"
 
 
@@ -99,11 +93,6 @@ async def way_of_copy(
     if conditions and not profile.conditional_completions and _has_conditions(call):
         return None
     return Way.PARTS if max(map(part_stored_size, stored.sizes)) <= LARGEST else None
-
-
-def unchanged(source: Source) -> CIMultiDict[str]:
-    """The condition under which an object is replaced by itself: that it is there still."""
-    return CIMultiDict({"If-Match": source.stored.upstream_etag})
 
 
 def is_ours(call: Call, error: AwsError) -> bool:
@@ -228,16 +217,16 @@ async def _copy_whole(
 ) -> StoreCopy:
     sent = CIMultiDict(headers)
     sent.update(conditions)
-    sent.update(_source_headers(source))
+    sent.update(source_headers(source))
     sent["x-amz-metadata-directive"] = "REPLACE"
     sent["x-amz-tagging-directive"] = "REPLACE"
-    patience = _patience(source.stored.stored_size)
+    patience = patience_for(source.stored.stored_size)
     answer = await gateway.upstream.send(Request("PUT", call.target.path, headers=sent, patience=patience))
     try:
-        result = _result(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
+        result = result_of(await expect(answer, call.target, 200), "CopyObjectResult", call.target)
     except AwsError as error:
         return await _after_refusal(gateway, call, source, headers, error)
-    return StoreCopy(_etag(result), _text(result, "LastModified"), answer.headers)
+    return StoreCopy(etag_in(result), text_in(result, "LastModified"), answer.headers)
 
 
 async def _put_again(
@@ -279,15 +268,6 @@ async def _after_refusal(gateway: Gateway, call: Call, source: Source, headers: 
     raise await preconditions.write_error(gateway, call, error) from None
 
 
-def _patience(size: int) -> float:
-    """Seconds that a store may take to copy so many bytes before it says anything."""
-    return size / _SLOWEST
-
-
-def _source_headers(source: Source) -> dict[str, str]:
-    return {COPY_SOURCE: source.upstream_value, _IF_MATCH: source.stored.upstream_etag}
-
-
 async def _check_source(gateway: Gateway, source: Source) -> None:
     """Raises ObjectReplaced unless the source is there still."""
     stored = source.stored
@@ -310,75 +290,15 @@ async def _copy_parts(
     target = call.target
     answer = await gateway.upstream.send(Request("POST", target.path, "uploads", headers))
     begun = parse_answer(await expect(answer, target, 200), "InitiateMultipartUploadResult")
-    upload_id = _text(begun, "UploadId")
+    upload_id = text_in(begun, "UploadId")
     if not upload_id:
         raise UpstreamError("the store's answer names no upload")
     try:
-        rows = await _all_parts(gateway, target, source, table, upload_id)
+        rows = await copy_all_parts(gateway, target, source, table, upload_id)
         return await _complete(gateway, call, source, upload_id, rows, headers, conditions)
     except BaseException:
         await _abort(gateway, target, upload_id)
         raise
-
-
-async def _all_parts(
-    gateway: Gateway, target: Target, source: Source, table: PartsTable, upload_id: str
-) -> list[dict[str, object]]:
-    """The parts' numbers and ETags in the new upload."""
-    rows: list[dict[str, object]] = []
-    offset, count = 0, len(table.parts)
-    # What is replaced by itself is to keep its ETag.
-    copies = gateway.settings.store.part_copies_keep_etags or source.call.target != target
-    one = _copy_part if copies else _put_part_again
-    for start in range(0, count, _PARTS_AT_ONCE):
-        under_way = []
-        for part in table.parts[start : start + _PARTS_AT_ONCE]:
-            end = offset + part_stored_size(part.size)
-            under_way.append(one(gateway, target, source, upload_id, part.number, (offset, end - 1)))
-            offset = end
-        # All of them end before a failure is told: none may come after the upload has been given up.
-        outcomes = await asyncio.gather(*under_way, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            rows.append(outcome)
-    return rows
-
-
-async def _copy_part(
-    gateway: Gateway, target: Target, source: Source, upload_id: str, number: int, extent: tuple[int, int]
-) -> dict[str, object]:
-    headers = CIMultiDict(_source_headers(source))
-    headers[RANGE] = f"bytes={extent[0]}-{extent[1]}"
-    query = render_query([("partNumber", str(number)), ("uploadId", upload_id)])
-    patience = _patience(extent[1] - extent[0])
-    answer = await gateway.upstream.send(Request("PUT", target.path, query, headers, patience=patience))
-    try:
-        result = _result(await expect(answer, target, 200), "CopyPartResult", target)
-    except AwsError as error:
-        if error.status == 412 or error.code in ("NoSuchKey", "NoSuchVersion"):
-            raise ObjectReplaced("the source of a copy was replaced meanwhile") from error
-        raise
-    return {"PartNumber": number, "ETag": _etag(result)}
-
-
-async def _put_part_again(
-    gateway: Gateway, target: Target, source: Source, upload_id: str, number: int, extent: tuple[int, int]
-) -> dict[str, object]:
-    conditions = unchanged(source)
-    conditions["Range"] = f"bytes={extent[0]}-{extent[1]}"
-    answer = await gateway.upstream.send(Request("GET", target.path, source.stored.version, conditions))
-    if answer.status in (404, 412):
-        await answer.aclose()
-        raise ObjectReplaced("the source of a copy was replaced meanwhile")
-    if answer.status != 206:
-        await answer.aclose()
-        raise UpstreamError(f"a part of a stored object was answered with {answer.status}")
-    query = render_query([("partNumber", str(number)), ("uploadId", upload_id)])
-    sent = CIMultiDict({"Content-Length": str(extent[1] - extent[0] + 1)})
-    written = await gateway.short_reads.send(Request("PUT", target.path, query, sent, answer.body))
-    await expect(written, target, 200)
-    return {"PartNumber": number, "ETag": etag_of(written.headers)}
 
 
 async def _complete(
@@ -397,10 +317,10 @@ async def _complete(
     query = render_query([("uploadId", upload_id)])
     answer = await gateway.upstream.send(Request("POST", call.target.path, query, sent, document))
     try:
-        result = _result(await expect(answer, call.target, 200), "CompleteMultipartUploadResult", call.target)
+        result = result_of(await expect(answer, call.target, 200), "CompleteMultipartUploadResult", call.target)
     except AwsError as error:
         return await _after_refusal(gateway, call, source, headers, error)
-    return StoreCopy(_etag(result), None, answer.headers)
+    return StoreCopy(etag_in(result), None, answer.headers)
 
 
 async def _made_before(gateway: Gateway, call: Call, headers: Headers) -> StoreCopy | None:
@@ -425,27 +345,3 @@ async def _abort(gateway: Gateway, target: Target, upload_id: str) -> None:
         await answer.aclose()
     except UpstreamError:
         pass
-
-
-def _result(body: bytes, root: str, target: Target) -> Node:
-    """The content of the store's answer to a copy.
-
-    Raises:
-        AwsError: the document tells an error: a 200 may have been sent before the store knew of it.
-    """
-    try:
-        return xml_codec.parse(body.lstrip(), root)
-    except XmlError:
-        raise error_of(500, body.lstrip(), target) from None
-
-
-def _etag(result: Node) -> str:
-    etag = (_text(result, "ETag") or "").strip('"')
-    if not etag:
-        raise UpstreamError("the store tells no ETag")
-    return f'"{etag}"'
-
-
-def _text(result: Node, name: str) -> str | None:
-    found = result.get(name)
-    return found if isinstance(found, str) else None

@@ -35,10 +35,11 @@ from proxy.s3.operation import Level, operation
 from proxy.s3.operations.get_object import Slice, plaintext_of, read
 from proxy.s3.operations.object_answers import checksum_headers, checksums_of
 from proxy.s3.operations.put_object import refuse_lost_content, shows_md5, write_object
+from proxy.s3.part_copies import unchanged
 from proxy.s3.payload import Payload
 from proxy.s3.sse import Choice
 from proxy.s3.state import ObjectRecord
-from proxy.s3.store_copy import Way, copy_wrapped_anew, is_ours, unchanged, way_of_copy
+from proxy.s3.store_copy import Way, copy_wrapped_anew, is_ours, way_of_copy
 from proxy.s3.store_reads import ObjectReplaced, of_one_object
 from proxy.s3.upstream import UpstreamError
 from proxy.stream import Body

@@ -26,8 +26,9 @@ from proxy.s3.object_headers import READ_HEADERS, from_store, to_store
 from proxy.s3.object_records import records_of
 from proxy.s3.objects import unlock_whole
 from proxy.s3.operation import Level, operation
+from proxy.s3.part_copies import unchanged
 from proxy.s3.sse import Choice
-from proxy.s3.store_copy import copy_wrapped_anew, unchanged, way_of_copy
+from proxy.s3.store_copy import copy_wrapped_anew, way_of_copy
 from proxy.s3.store_reads import of_one_object
 
 _MAX_DOCUMENT: Final = 64 * 1024
