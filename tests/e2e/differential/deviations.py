@@ -372,6 +372,13 @@ DEVIATIONS = (
     Deviation(
         MINIO,
         "GetObjectAttributes",
+        "header x-amz-version-id",
+        "It names the version without an id here, and in no other answer.",
+        lambda ask, direct, proxy: (direct, proxy) == ("null", None),
+    ),
+    Deviation(
+        MINIO,
+        "GetObjectAttributes",
         "element */ObjectSize",
         "It leaves a size of 0 out.",
         lambda ask, direct, proxy: (direct, proxy) == ([], ["0"]),
