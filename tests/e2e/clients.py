@@ -12,8 +12,8 @@ from tests.e2e.stores import Endpoint, clean_environment
 
 SMALL = b"a small object\n"
 OTHER = b"another small object, which comes after it\n"
-LARGE = body(17 * MIB, 17)
-"""More than every client here sends in one piece, the odd setting of a part's size aside."""
+LARGE = body(9 * MIB + 5, 17)
+"""More than clients send in one piece; those with larger parts by default are told another size."""
 
 NAMES = ("plain.txt", "with space + plus & ü/日本.txt")
 """Keys that clients encode in their own ways."""

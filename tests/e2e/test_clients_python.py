@@ -54,7 +54,7 @@ def test_boto3_transfers(any_endpoint: Endpoint, files: Files) -> None:
         assert fetched(bucket, "large") == LARGE
         part = client.get_object(Bucket=bucket, Key="large", Range="bytes=8388600-8388700")
         assert part["Body"].read() == LARGE[8_388_600:8_388_701]
-        assert client.head_object(Bucket=bucket, Key="large")["ETag"].endswith('-3"')
+        assert client.head_object(Bucket=bucket, Key="large")["ETag"].endswith('-2"')
         into = io.BytesIO()
         client.download_fileobj(bucket, NAMES[1], into)
         assert into.getvalue() == SMALL
