@@ -68,6 +68,15 @@ class Side:
         if now - self.used > _IDLE_SECONDS:
             self.wire.close()
         self.used = now
+        try:
+            return self._send(ask)
+        except ConnectionResetError:
+            # As SDKs do it where a kept-alive connection has been closed.
+            print(f"a connection was reset: {ask.operation}, {'store' if self.direct else 'proxy'}")
+            self.wire.close()
+            return self._send(ask)
+
+    def _send(self, ask: Ask) -> Answer:
         path = f"/{self.bucket}" if ask.key is None else f"/{self.bucket}/{ask.key}"
         query = [(name, text_for(value, direct=self.direct)) for name, value in ask.query]
         headers = {name: text_for(value, direct=self.direct) for name, value in ask.headers.items()}

@@ -30,9 +30,10 @@ class Machine(ListingRules, CopyRules, VersionRules):
         self.sides, self.versioned = self.bucket_pairs[mode, versioned], versioned
 
 
-def run(endpoint: Endpoint, *, seconds: float, examples: int) -> None:
-    """Runs examples for at least ``seconds`` and at least as many as asked for."""
-    first = int(os.environ.get(_SEED) or secrets.randbits(32))
+def run(endpoint: Endpoint, *, seconds: float, examples: int, seed_of_run: int | None = None) -> None:
+    """Runs examples for at least ``seconds`` and at least as many as asked for, from a seed of its own if none is given
+    and none stands in the environment."""
+    first = int(os.environ.get(_SEED) or (secrets.randbits(32) if seed_of_run is None else seed_of_run))
     print(f"{_SEED}={first} runs the same requests on {endpoint.store.name} again")
     pairs = {
         (mode, versioned): _buckets(endpoint, mode, versioned)
