@@ -397,6 +397,13 @@ DEVIATIONS = (
         "It goes through folders by their own names: a page of some of the keys does not have the first ones.",
         lambda ask, direct, proxy: any(ask.parameter(name) for name in ("max-keys", "start-after", "marker")),
     ),
+    Deviation(
+        MINIO,
+        "ListObjects ListObjectsV2",
+        "element *",
+        "It gives a row where none is asked for, after a marker that is not under the prefix.",
+        lambda ask, direct, proxy: ask.parameter("max-keys") == "0",
+    ),
 )
 
 
