@@ -46,12 +46,23 @@ async def ask(gateway: Gateway, target: Target, wanted: Wanted) -> VersionPage:
         UpstreamError: its answer can't be read.
     """
     marker = marker_for(gateway, wanted.prefix, wanted.key_marker)
+    return await ask_as_said(
+        gateway, target, replace(wanted, key_marker=marker, version_marker=wanted.version_marker if marker else "")
+    )
+
+
+async def ask_as_said(gateway: Gateway, target: Target, wanted: Wanted) -> VersionPage:
+    """``ask``, with the markers as they stand: for a store that takes one which comes before the prefix.
+
+    Raises:
+        AwsError, UpstreamError: as from ``ask``.
+    """
     query = {"versions": "", "encoding-type": "url", "max-keys": str(wanted.count)}
     named = {
         "prefix": wanted.prefix,
         "delimiter": wanted.delimiter,
-        "key-marker": marker,
-        "version-id-marker": wanted.version_marker if marker else "",
+        "key-marker": wanted.key_marker,
+        "version-id-marker": wanted.version_marker,
     }
     query |= {name: value for name, value in named.items() if value}
     answer = await gateway.upstream.send(upstream_request("GET", target, query=query))

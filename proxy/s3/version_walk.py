@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.s3.gateway import Gateway, Target
-from proxy.s3.listing import order_of, past_prefix
+from proxy.s3.listing import marker_for, order_of, past_prefix
 from proxy.s3.upstream import UpstreamError
 from proxy.s3.version_listing import Item, VersionPage, in_order
-from proxy.s3.version_pages import Wanted, ask
+from proxy.s3.version_pages import Wanted, ask, ask_as_said
 
 _MOST: Final = 1000
 _FOLDER: Final = ".versions"
@@ -129,22 +129,28 @@ class _Walk:
 
     async def versions_of(self, key: str) -> list[Item]:
         """All versions of one key, the newest first."""
-        folder = await ask(self.gateway, self.target, Wanted(f"{key}{_FOLDER}", "", "", "", _MOST))
-        # The version without an id may lie beside the folder, and is the first that is come to.
-        beside = await ask(self.gateway, self.target, Wanted(key, "", "", "", _MOST))
-        found = _of_key(key, [*folder.items, *beside.items])
-        page = folder
-        while page.truncated:
+        page = await ask(self.gateway, self.target, Wanted(f"{key}{_FOLDER}", "", "", "", _MOST))
+        found = _of_key(key, page.items)
+        # Of its folder the key itself is the first that is come to, and the first in the order of keys.
+        more = page.truncated and page.last.name == key
+        while more:
             ids = [item.version_id for item in page.items if item.name == key and item.version_id != "null"]
             if not ids:
                 raise UpstreamError("the store's list of versions does not go on")
             page = await ask(self.gateway, self.target, Wanted(key, "", key, ids[-1], _MOST))
             found |= _of_key(key, page.items)
+            more = page.truncated
+        # The version without an id may lie beside the folder. It is the first that is come to, and on a page that
+        # begins behind the versions with an id, and behind shorter keys, it is the first in the order of keys, too.
+        ids = [version_id for version_id in found if version_id != "null"]
+        beside = Wanted(key, "", key, ids[-1], _MOST) if ids else Wanted(key, "", _past_shorter(key), "", _MOST)
+        found |= _of_key(key, (await ask_as_said(self.gateway, self.target, beside)).items)
         return _by_age(found.values())
 
     async def _page(self, prefix: str, delimiter: str, after: str) -> VersionPage:
         """What the store tells, without what the client is not to see."""
-        page = await ask(self.gateway, self.target, Wanted(prefix, delimiter, after, "", _MOST))
+        start = marker_for(self.gateway, prefix, after) or _past_shorter(prefix)
+        page = await ask_as_said(self.gateway, self.target, Wanted(prefix, delimiter, start, "", _MOST))
         items = [
             Item(f"{prefix}{item.name[len(prefix) :].partition('/')[0]}/", None)
             if delimiter and "/" in item.name[len(prefix) :]
@@ -152,6 +158,8 @@ class _Walk:
             for item in page.items
             if self.wanted.has(self.gateway, item) and order_of(item.name) > order_of(after)
         ]
+        if page.truncated and not items:
+            raise UpstreamError("the store's list of versions does not go on")
         return VersionPage(_once(items), page.truncated)
 
 
@@ -223,6 +231,14 @@ def _beginnings(prefix: str, reached: str) -> list[str]:
     """The keys whose folder of versions comes after, or is, the one that the store has come to."""
     rests = ((reached[:end], reached[end:]) for end in range(len(reached)))
     return [f"{prefix}{name}" for name, rest in rests if rest <= _FOLDER and prefix + name]
+
+
+def _past_shorter(prefix: str) -> str:
+    """A marker behind the keys that do not begin with ``prefix`` though their folders of versions do: for ``a.v`` the
+    key ``a``. ``""`` where there can be none. Nothing lies between it and the prefix: there the store would stop."""
+    if not any(prefix.endswith(_FOLDER[:end]) for end in range(1, len(_FOLDER) + 1)):
+        return ""
+    return past_prefix(f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}")
 
 
 def _folder_of(prefix: str, after: str) -> str | None:

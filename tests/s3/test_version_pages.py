@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.s3 import version_pages, version_walk
@@ -17,10 +17,18 @@ from proxy.s3.version_pages import Wanted
 from tests.s3.fakes import make_gateway
 from tests.s3.version_stores import Kept, VersionStore
 
-NAMES = st.lists(st.sampled_from(["a", "a-", "a.", "a.g", "a0", "b", "a b"]), min_size=1, max_size=3).map("/".join)
-IDS = st.lists(st.sampled_from(["9", "8", "7", "null"]), min_size=1, max_size=3, unique=True)
+NAMES = st.lists(st.sampled_from(["a", "a-", "a.", "a.g", "a.v", "a0", "b", "a b"]), min_size=1, max_size=3).map(
+    "/".join
+)
+IDS = st.lists(st.sampled_from(["9", "8", "7", "6", "null"]), min_size=1, max_size=5, unique=True)
 BUCKETS = st.dictionaries(NAMES, IDS.map(lambda ids: [Kept(version_id) for version_id in ids]), max_size=12)
-WALKS = st.tuples(st.sampled_from(["", "a", "a/", "a-"]), st.sampled_from(["", "/", "-", "a"]), st.integers(1, 5))
+WALKS = st.tuples(
+    st.sampled_from(["", "a", "a/", "a-", "a.", "a.v"]), st.sampled_from(["", "/", "-", "a"]), st.integers(1, 5)
+)
+
+
+def keys(versions: Mapping[str, list[str]]) -> dict[str, list[Kept]]:
+    return {key: [Kept(version_id) for version_id in ids] for key, ids in versions.items()}
 
 
 def expected(versions: Mapping[str, list[Kept]], prefix: str, delimiter: str) -> list[tuple[str, str]]:
@@ -57,6 +65,11 @@ async def test_pages_in_the_order_of_keys(versions: dict[str, list[Kept]], walk:
 
 
 @given(BUCKETS, WALKS, st.integers(4, 30))
+@example(keys({"a": ["9", "8"], "a-": ["9"], "a.": ["9", "8", "null"], "a/a": ["9"]}), ("", "", 1), 4).via(
+    "a version without an id, cut off behind those of a shorter key"
+)
+@example(keys({"a": ["9", "8", "7", "6", "null"]}), ("", "", 1), 4).via("cut off behind those of its own key")
+@example(keys({"a": ["9", "8", "7", "6"], "a.": ["null"]}), ("a.", "", 1), 4).via("cut off where only it is asked for")
 @settings(max_examples=200)
 async def test_pages_of_a_store_that_walks_its_folders(
     versions: dict[str, list[Kept]], walk: tuple[str, str, int], most: int

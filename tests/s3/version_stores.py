@@ -67,11 +67,13 @@ class VersionStore:
         shown: dict[tuple[str, str], None] = {}
         for path, key, version_id in sorted(entries, key=lambda entry: [name.encode() for name in entry[0]]):
             place = "/".join(path)
-            if len(shown) >= limit:
+            if len(shown) >= limit or (marker and marker.split("/") < path < prefix.split("/")):
+                # It takes what is not under the prefix for what comes after it.
                 break
             if not place.startswith(prefix) or key < marker or self._passes_over(path, marker):
                 continue
-            ids = [kept.version_id for kept in self.versions[key]]
+            # The version without an id counts as the oldest.
+            ids = sorted((kept.version_id for kept in self.versions[key]), key=lambda own: own == "null")
             if key == marker and not (version and ids.index(version_id) > ids.index(version)):
                 continue
             head, behind, _ = place[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
