@@ -75,6 +75,13 @@ DEVIATIONS = (
     ),
     Deviation(
         SEAWEEDFS,
+        "GetObject HeadObject",
+        "status",
+        "AWS ignores a Range that is none; it takes ``bytes=-`` of one byte for that byte.",
+        lambda ask, direct, proxy: (direct[0], proxy[0], ask.headers.get("Range")) == (206, 200, "bytes=-"),
+    ),
+    Deviation(
+        SEAWEEDFS,
         "HeadObject",
         "status",
         "It does not look at the Range of every HEAD.",
