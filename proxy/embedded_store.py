@@ -172,6 +172,9 @@ class EmbeddedStore:
             "-s3.allowDeleteBucketNotEmpty=false",
             "-filer.exposeDirectoryData=false",
             "-volume.preStopSeconds=0",
+            # Each bucket has volumes of its own. Left to itself, SeaweedFS allows as many as would fit full: on a disk
+            # with 64 GiB free, the 65th bucket takes no object.
+            "-volume.max=100000",
             "-master.telemetry=false",
         ]
 
