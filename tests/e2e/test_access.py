@@ -526,12 +526,12 @@ def test_credentials_at_the_store_are_taken_in_anew(access: Access, bucket: str)
     def reload(changed: str, said: int) -> None:
         access.serve.config.write_text(changed, encoding="utf-8")
         access.endpoint.program.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: access.endpoint.program.output().count("reloaded") >= said, "both workers have read it")
+        wait_for(lambda: access.endpoint.program.output().count("reloaded") >= said, "three processes have read it")
 
-    reload(text.replace(MAPPED, ""), 2)
+    reload(text.replace(MAPPED, ""), 3)
     for _ in range(6):
         reader.put_object(Bucket=bucket, Key="k", Body=b"x")
-    reload(text, 4)
+    reload(text, 6)
     with refused(403, "AccessDenied"):
         reader.put_object(Bucket=bucket, Key="k", Body=b"y")
     assert read(reader, bucket, "k") == b"x"
