@@ -5,8 +5,8 @@ of those that are passed on, and one of what is refused by name. What they stand
 
 - the frame: ``gateway`` (ports and settings, Call, Target), ``operation`` (the route table), ``errors``, ``failures``,
   ``documents``, ``numbers``, ``forwarding`` (what goes up and comes back).
-- the store: ``upstream`` (the port), ``http_upstream``, ``http_client``, ``http_pool``, ``http_answer``, ``http_timing``;
-  ``store_profiles`` and ``store_detection`` (quirks), ``store_reads``.
+- the store: ``upstream`` (the port), ``http_upstream``, ``http_client``, ``http_pool``, ``http_answer``,
+  ``http_timing``; ``store_profiles`` and ``store_detection`` (quirks), ``store_reads``.
 - what is remembered: ``state`` (the ports), ``stores``, ``object_records``, ``bucket_records``, ``buckets_on_record``,
   ``adoption``, ``reindex``.
 - encryption: ``sse`` (which mode), ``customer_keys``, ``data_keys``, ``bucket_keys``.
@@ -14,6 +14,8 @@ of those that are passed on, and one of what is refused by name. What they stand
   ``payload``, ``memory``, ``object_tags``, ``delete_markers``, ``post_form``.
 - copies: ``copy_source``, ``store_copy``, ``kept_alive``.
 - multipart: ``multipart``, ``part_choice``, ``part_walk``, ``stored_parts``.
-- listings: ``listing``, ``listing_parameters``, ``object_walk``, ``version_listing``, ``version_pages``, ``version_walk``.
-- access: ``authorization``, ``actions``, ``condition_keys``, ``bucket_policy``, ``public_policies``, ``accounts``, ``cors``.
+- listings: ``listing``, ``listing_parameters``, ``object_walk``, ``version_listing``, ``version_pages``,
+  ``version_walk``.
+- access: ``authorization``, ``actions``, ``condition_keys``, ``bucket_policy``, ``public_policies``, ``accounts``,
+  ``cors``.
 """
