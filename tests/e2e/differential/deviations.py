@@ -182,8 +182,8 @@ DEVIATIONS = (
         SEAWEEDFS,
         "ListParts",
         "element /ListPartsResult/Part/*",
-        "Of a part that was sent again it lists any attempt, where max-parts cuts them short.",
-        lambda ask, direct, proxy: ask.parameter("max-parts") is not None,
+        "Of a part that was sent again it lists each attempt, or any where max-parts cuts them short.",
+        lambda ask, direct, proxy: ask.parameter("max-parts") is not None or len(direct) > len(proxy),
     ),
     Deviation(
         MINIO,
@@ -382,6 +382,13 @@ DEVIATIONS = (
         "header x-amz-version-id",
         "They name the version without an id here, and not in other answers.",
         lambda ask, direct, proxy: (direct, proxy) == ("null", None),
+    ),
+    Deviation(
+        MINIO,
+        "GetObjectAttributes",
+        "header x-amz-version-id",
+        "It names no version while versioning is suspended, though it does in other answers.",
+        store_has_none,
     ),
     Deviation(
         ANY,
