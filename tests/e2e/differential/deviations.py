@@ -38,6 +38,13 @@ DEVIATIONS = (
     ),
     Deviation(
         MINIO,
+        "UploadPart",
+        "status",
+        "It looks at Content-MD5 before it looks for the upload; AWS does not say which comes first.",
+        both((400, "InvalidDigest"), (404, "NoSuchUpload")),
+    ),
+    Deviation(
+        MINIO,
         "PutObject UploadPart",
         "code",
         "AWS calls a checksum that does not match BadDigest.",
@@ -312,6 +319,20 @@ DEVIATIONS = (
         "element *",
         "It groups wrongly by a delimiter that is not a slash.",
         lambda ask, direct, proxy: ask.parameter("delimiter") not in {None, "/"},
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "ListObjectVersions",
+        "element */Entry/*",
+        "It lists the version without an id behind the others of its key, even where it is the latest.",
+        lambda ask, direct, proxy: sorted(direct) == sorted(proxy),
+    ),
+    Deviation(
+        SEAWEEDFS,
+        "ListObjectVersions",
+        "element */Entry/VersionId",
+        "The same of ids, which the sides have of their own.",
+        lambda ask, direct, proxy: len(direct) == len(proxy) and direct.count("null") == proxy.count("null") > 0,
     ),
     Deviation(
         MINIO,
