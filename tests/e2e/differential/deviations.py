@@ -235,6 +235,13 @@ DEVIATIONS = (
         lambda ask, direct, proxy: (direct, proxy[0]) == ((400, "InvalidRequest"), 200),
     ),
     Deviation(
+        SEAWEEDFS,
+        "CopyObject",
+        "status",
+        "AWS refuses a copy of an object to itself that changes nothing, where versions are kept, too.",
+        both((200, None), (400, "InvalidRequest")),
+    ),
+    Deviation(
         ANY,
         "CopyObject UploadPartCopy",
         "status",
