@@ -200,6 +200,15 @@ DEVIATIONS = (
         lambda ask, direct, proxy: (direct[0], proxy[0], ask.headers.get("Range")) == (416, 404, "bytes=-0"),
     ),
     Deviation(
+        MINIO,
+        "GetObject HeadObject",
+        "status",
+        "It answers the last bytes of an empty object with 206 and ``bytes 0--1/0``.",
+        lambda ask, direct, proxy: (
+            (direct[0], proxy[0]) == (206, 416) and str(ask.headers.get("Range")).startswith("bytes=-")
+        ),
+    ),
+    Deviation(
         ANY,
         "CopyObject UploadPartCopy",
         "header etag",
