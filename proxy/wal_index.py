@@ -10,7 +10,9 @@ Source: https://www.sqlite.org/walformat.html#the_wal_index_header
 
 import mmap
 import os
+import sqlite3
 import struct
+import time
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,24 @@ _SMALLEST: Final = 136
 _maps: dict[tuple[int, int], mmap.mmap] = {}
 """By device and inode, for the life of the process: POSIX drops all of a process's locks on a file, those of SQLite
 included, when any of its descriptors of that file is closed. None is."""
+
+
+def enter_wal(connection: sqlite3.Connection) -> None:
+    """Turns write-ahead logging on. SQLite does not wait for its busy timeout when several processes do this at once
+    on a new file.
+
+    Raises:
+        sqlite3.OperationalError: it is still locked after a second.
+    """
+    for attempt in range(50):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == 49:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 class WalIndex:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.audit.chain import Place
+from proxy.wal_index import enter_wal
 
 _APPLICATION_ID: Final = 0x41554431
 _BUSY_SECONDS: Final = 10.0
@@ -40,7 +41,7 @@ class Heads:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         # Anchors are written by the log's own thread, and read before it is started.
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        enter_wal(self._connection)
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         for statement in _SCHEMA:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.kms.quotas import SLOTS, QuotaStore
+from proxy.wal_index import enter_wal
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def _open(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=16)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        enter_wal(connection)
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(_SCHEMA)
     except BaseException:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.kms.store import Conflict, KeyStore, Record, StoreUnavailable
-from proxy.wal_index import WalIndex
+from proxy.wal_index import WalIndex, enter_wal
 
 _APPLICATION_ID: Final = 0x4B4D5331
 """``KMS1``, so that another program's database is not taken for a key store."""
@@ -54,7 +54,7 @@ def _connect(path: Path, busy_timeout: float, *, check_same_thread: bool) -> sql
     connection = sqlite3.connect(
         path, timeout=busy_timeout, isolation_level=None, check_same_thread=check_same_thread, cached_statements=32
     )
-    connection.execute("PRAGMA journal_mode=WAL")
+    enter_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     # Deleted rows are overwritten: wrapped key material does not linger in free pages.
     connection.execute("PRAGMA secure_delete=ON")

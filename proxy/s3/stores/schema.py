@@ -2,13 +2,13 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from proxy.s3.state import StateUnavailable
+from proxy.wal_index import enter_wal
 
 SCHEMA_VERSION: Final = 7
 _APPLICATION_ID: Final = 0x53334B50
@@ -73,7 +73,7 @@ def prepare(path: Path) -> None:
     finally:
         os.close(descriptor)
     with closing(connect(path)) as connection:
-        _enter_wal(connection)
+        enter_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -96,20 +96,6 @@ def prepare(path: Path) -> None:
         if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-
-
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Turns write-ahead logging on. SQLite does not wait for its busy timeout when several processes do this at once
-    on a new file."""
-    for attempt in range(50):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if attempt == 49:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def connect(path: Path, synchronous: str = "FULL", wait: float = _BUSY_SECONDS) -> sqlite3.Connection:
