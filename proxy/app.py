@@ -32,19 +32,19 @@ from proxy.kms.root_keys.versioned import VersionedRootKey
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
-from proxy.s3.adoption import adopt_buckets, buckets_in
 from proxy.s3.bucket_keys import BucketKeys
-from proxy.s3.buckets_on_record import bucket_on_record
+from proxy.s3.buckets.adoption import adopt_buckets, buckets_in
+from proxy.s3.buckets.records import bucket_on_record
+from proxy.s3.buckets.reindex import Finding, reindex
 from proxy.s3.gateway import Gateway, Settings
-from proxy.s3.http_upstream import HttpUpstream, Timeouts
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operations.table import ROUTES
-from proxy.s3.reindex import Finding, reindex
-from proxy.s3.state import StateUnavailable
-from proxy.s3.store_detection import detect, wait_for_store
-from proxy.s3.store_profiles import PROFILES, StoreProfile
-from proxy.s3.stores.sqlite import SqliteState
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import StateUnavailable
+from proxy.s3.state.sqlite import SqliteState
+from proxy.s3.upstream.detection import detect, wait_for_store
+from proxy.s3.upstream.http import HttpUpstream, Timeouts
+from proxy.s3.upstream.port import UpstreamError
+from proxy.s3.upstream.profiles import PROFILES, StoreProfile
 from proxy.server.access_log import AccessLog
 from proxy.server.endpoint import Endpoint
 from proxy.server.http import HttpServer

@@ -83,7 +83,7 @@ def _adopt(options: argparse.Namespace) -> int:
 def _reindex(options: argparse.Namespace) -> int:
     # As above.
     from proxy.app import reindex_buckets  # noqa: PLC0415
-    from proxy.s3.reindex import Finding, Outcome  # noqa: PLC0415
+    from proxy.s3.buckets.reindex import Finding, Outcome  # noqa: PLC0415
 
     config = load(options.config, os.environ) if options.config else DataDirectory(options.data_dir).config_of_running()
     counts: Counter[Outcome] = Counter()

@@ -200,7 +200,7 @@ def _check_config(options: argparse.Namespace) -> int:
 def _found_store(config: Config) -> str:
     # As above.
     from proxy.app import detect_store  # noqa: PLC0415
-    from proxy.s3.upstream import UpstreamError  # noqa: PLC0415
+    from proxy.s3.upstream.port import UpstreamError  # noqa: PLC0415
 
     try:
         return f"auto: {asyncio.run(detect_store(config))}"

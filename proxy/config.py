@@ -32,7 +32,7 @@ from proxy.aws.credentials import AccessKey
 from proxy.keys_reader import REGION_NAME, KeysSettings, read_keys
 from proxy.kms.quotas import GROUPS
 from proxy.principals_reader import read_roles, read_users
-from proxy.s3.store_profiles import PROFILES
+from proxy.s3.upstream.profiles import PROFILES
 from proxy.settings_reader import Environment, Faults, Section, checked, suggestion
 from proxy.sts.principals import Role
 

@@ -20,8 +20,8 @@ from proxy.kms.root_keys.versioned import GuardedKeyStore, VersionedRootKey
 from proxy.kms.store import KeyStore, StoreUnavailable
 from proxy.kms.stores import lock
 from proxy.kms.stores.sqlite import SqliteKeyStore
-from proxy.s3.state import StateUnavailable
-from proxy.s3.stores.sqlite import SqliteState
+from proxy.s3.state.ports import StateUnavailable
+from proxy.s3.state.sqlite import SqliteState
 
 logger = logging.getLogger(__name__)
 

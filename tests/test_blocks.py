@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.blocks import BlockReceiver
-from proxy.s3.http_answer import AnswerBody
+from proxy.s3.upstream.http_answer import AnswerBody
 
 UNIT = 65_536
 DATA = shake_128(b"data").digest(12 * UNIT + 4321)

@@ -102,7 +102,7 @@ def anonymous(request: Request, now: datetime) -> Verified:
 def verify(request: Request, credentials: CredentialSource, now: datetime) -> Verified:
     """Verifies a request's signature, by header or by query, from its raw path and query.
 
-    For S3 the body is not looked at: ``proxy.s3.payload`` compares it with ``Verified.payload_hash``. For every
+    For S3 the body is not looked at: ``proxy.s3.bodies.payload`` compares it with ``Verified.payload_hash``. For every
     other service the body must have been read (``claimed_service`` tells), and its SHA-256 is what must be signed.
 
     Raises:

@@ -1,21 +1,25 @@
 """The gateway: S3 operations over an upstream store, a key provider and the state of buckets and uploads.
 
-``operations`` has one module for each operation that touches object bytes, sizes, ETags, encryption or access, a table
-of those that are passed on, and one of what is refused by name. What they stand on, by subject:
+The map, top to bottom: everything imports only from what is below it, and each package has a map of its own.
 
-- the frame: ``gateway`` (ports and settings, Call, Target), ``operation`` (the route table), ``errors``, ``failures``,
-  ``documents``, ``numbers``, ``forwarding`` (what goes up and comes back).
-- the store: ``upstream`` (the port), ``http_upstream``, ``http_client``, ``http_pool``, ``http_answer``,
-  ``http_timing``; ``store_profiles`` and ``store_detection`` (quirks), ``store_reads``.
-- what is remembered: ``state`` (the ports), ``stores``, ``object_records``, ``bucket_records``, ``buckets_on_record``,
-  ``adoption``, ``reindex``.
-- encryption: ``sse`` (which mode), ``customer_keys``, ``data_keys``, ``bucket_keys``.
-- objects: ``objects`` (what lies in the store), ``object_headers``, ``etag``, ``byte_range``, ``preconditions``,
-  ``payload``, ``memory``, ``object_tags``, ``delete_markers``, ``post_form``.
-- copies: ``copy_source``, ``store_copy``, ``kept_alive``.
-- multipart: ``multipart``, ``part_choice``, ``part_walk``, ``stored_parts``.
-- listings: ``listing``, ``listing_parameters``, ``object_walk``, ``version_listing``, ``version_pages``,
-  ``version_walk``.
-- access: ``authorization``, ``actions``, ``condition_keys``, ``bucket_policy``, ``public_policies``, ``accounts``,
-  ``cors``.
+``operations``  a module for each operation that touches object bytes, sizes, ETags, encryption or access, a table of
+                those that are passed on, and one of what is refused by name.
+``copies``      what is copied from where, and what the store copies by itself.
+``buckets``     buckets on record: found, changed, adopted, indexed again.
+``listings``    pages of objects and of versions, put right.
+``objects``     what lies in the store, what is on record of it, what clients see of it.
+``multipart``   uploads under way, and their parts.
+``access``      who may do what: policies, CORS.
+``bodies``      what clients send up: payloads, documents, forms.
+``failures``    what goes wrong beneath an operation, in S3's words.
+``encryption``  which mode, and under which key.
+``forwarding``  what goes to the store and what comes back.
+``operation``   operations as values, and the table that finds the one a request asks for.
+``gateway``     its ports and settings in one value; Call and Target.
+``bucket_keys`` one key of the key service for the data keys of many objects.
+``memory``      a bound on the small bodies that are held at the same time.
+``upstream``    the store behind: the port, HTTP, quirks.
+``state``       what is remembered outside the bucket: the ports, in memory and in SQLite.
+``numbers``     whole numbers, as S3 reads them.
+``errors``      S3's errors.
 """

@@ -6,10 +6,10 @@ from proxy.aws.errors import AwsError
 from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
 from proxy.s3 import errors
+from proxy.s3.encryption.sse import as_s3_error
 from proxy.s3.gateway import Target
-from proxy.s3.sse import as_s3_error
-from proxy.s3.state import StateUnavailable
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import StateUnavailable
+from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import BodyCutShort
 
 logger = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ from proxy.s3.errors import (
     slow_down,
 )
 from proxy.s3.gateway import Call, Target
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import read_all
 
 MAX_ANSWER: Final = 16 * 1024 * 1024

@@ -12,9 +12,9 @@ from proxy.aws.sigv4 import Verified
 from proxy.kms.provider import KeyProvider
 from proxy.s3.bucket_keys import BucketKeys
 from proxy.s3.memory import MemoryBudget
-from proxy.s3.state import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
-from proxy.s3.store_profiles import StoreProfile
-from proxy.s3.upstream import Upstream
+from proxy.s3.state.ports import BucketRecord, BucketRegistry, ObjectIndex, UploadRegistry
+from proxy.s3.upstream.port import Upstream
+from proxy.s3.upstream.profiles import StoreProfile
 from proxy.values import value_class
 
 

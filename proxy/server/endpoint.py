@@ -23,7 +23,7 @@ from proxy.kms.errors import RootKeyUnusable, unsupported
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.s3 import errors
-from proxy.s3.post_form import PostForm
+from proxy.s3.bodies.post_form import PostForm
 from proxy.server import forms, kms, s3, sts
 from proxy.server.access_log import AccessLog
 from proxy.server.s3 import S3Service

@@ -6,7 +6,7 @@ from typing import Final
 from proxy.aws.errors import AwsError
 from proxy.aws.form_data import FormReader, boundary_of, is_form, malformed
 from proxy.aws.message import Request
-from proxy.s3.post_form import PostForm, fields_of
+from proxy.s3.bodies.post_form import PostForm, fields_of
 from proxy.stream import Body, BodyCutShort, Buffer
 
 _NO_LENGTH: Final = "You must provide the Content-Length HTTP header."

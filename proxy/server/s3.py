@@ -12,15 +12,17 @@ from proxy.aws.credentials import Caller
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response, decode_percent
 from proxy.aws.sigv4 import Verified, effective_headers
-from proxy.s3 import cors, errors, post_form
-from proxy.s3.authorization import check_owner, refusal
-from proxy.s3.buckets_on_record import bucket_on_record
+from proxy.s3 import errors
+from proxy.s3.access import cors
+from proxy.s3.access.authorization import check_owner, refusal
+from proxy.s3.access.object_tags import authorize_on_object
+from proxy.s3.bodies import post_form
+from proxy.s3.bodies.post_form import PostForm
+from proxy.s3.buckets.records import bucket_on_record
 from proxy.s3.failures import FAILURES, as_error
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_tags import authorize_on_object
 from proxy.s3.operation import Operation, RouteTable
-from proxy.s3.post_form import PostForm
-from proxy.s3.state import BucketRecord, StateUnavailable
+from proxy.s3.state.ports import BucketRecord, StateUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from proxy.aws.message import Peer
-from proxy.s3 import authorization
+from proxy.s3.access import authorization
 from proxy.s3.gateway import Target
-from proxy.s3.state import BucketRecord
+from proxy.s3.state.ports import BucketRecord
 from tests.kms.harness import ACCOUNT, ADMIN, THROUGH_S3, Kms, user
 from tests.s3.fakes import caller, make_call
 

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
-from proxy.s3.http_upstream import HttpUpstream
+from proxy.s3.upstream.http import HttpUpstream
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
 

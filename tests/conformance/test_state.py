@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.s3.state import (
+from proxy.s3.state.memory import MemoryState
+from proxy.s3.state.ports import (
     NO_PUBLIC_ACCESS_BLOCK,
     BucketRecord,
     EncryptionRule,
@@ -17,8 +18,7 @@ from proxy.s3.state import (
     PublicAccessBlock,
     UploadRecord,
 )
-from proxy.s3.stores.memory import MemoryState
-from proxy.s3.stores.sqlite import SqliteState
+from proxy.s3.state.sqlite import SqliteState
 
 State = MemoryState | SqliteState
 NOW = datetime(2026, 11, 23, 6, 7, 8, 123456, tzinfo=UTC)

@@ -13,8 +13,8 @@ from multidict import CIMultiDict
 
 from proxy.aws.credentials import StoreCredentials
 from proxy.aws.message import Request, Response
-from proxy.s3.http_upstream import HttpUpstream
-from proxy.s3.upstream import Upstream, UpstreamError
+from proxy.s3.upstream.http import HttpUpstream
+from proxy.s3.upstream.port import Upstream, UpstreamError
 from proxy.server.http import HttpServer
 from proxy.server.limits import Limits
 from proxy.stream import BodyCutShort, Buffer, read_all

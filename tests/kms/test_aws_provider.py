@@ -22,7 +22,7 @@ from proxy.kms.audit import AuditUnavailable, Event, Lazy
 from proxy.kms.errors import KmsError
 from proxy.kms.provider import AWS_MANAGED_S3_KEY, S3_OWNED_KEY
 from proxy.kms.providers.aws import AwsKeyProvider
-from proxy.s3.store_profiles import PROFILES
+from proxy.s3.upstream.profiles import PROFILES
 from proxy.stream import read_all
 from tests.fakes import FakeRandom
 from tests.kms.aws_endpoint import aws, listening, provider

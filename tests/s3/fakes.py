@@ -14,11 +14,11 @@ from proxy.aws.message import Peer, Request, Response, decode_percent
 from proxy.aws.sigv4 import Scope, Verified
 from proxy.kms.provider import KeyProvider
 from proxy.s3.gateway import Call, Gateway, Settings, Target
-from proxy.s3.listing import encode_key
+from proxy.s3.listings.object_listing import encode_key
 from proxy.s3.memory import MemoryBudget
-from proxy.s3.state import BucketRecord
-from proxy.s3.store_profiles import StoreProfile
-from proxy.s3.stores.memory import MemoryState
+from proxy.s3.state.memory import MemoryState
+from proxy.s3.state.ports import BucketRecord
+from proxy.s3.upstream.profiles import StoreProfile
 from proxy.stream import read_all
 from tests.fakes import FakeClock, FakeRandom
 

@@ -19,9 +19,9 @@ from proxy.kms.stores.memory import MemoryKeyStore
 from proxy.s3.gateway import Call, Gateway, Settings, Target
 from proxy.s3.memory import MemoryBudget
 from proxy.s3.operation import Operation
-from proxy.s3.state import BucketRecord, EncryptionRule
-from proxy.s3.store_profiles import StoreProfile
-from proxy.s3.stores.memory import MemoryState
+from proxy.s3.state.memory import MemoryState
+from proxy.s3.state.ports import BucketRecord, EncryptionRule
+from proxy.s3.upstream.profiles import StoreProfile
 from proxy.stream import Buffer, read_all
 from tests.fakes import FakeClock, FakeRandom
 from tests.s3.fakes import ACCOUNT, make_call, store_error

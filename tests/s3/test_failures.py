@@ -7,8 +7,8 @@ from proxy.envelope.errors import EnvelopeError
 from proxy.kms.errors import KmsError
 from proxy.s3.failures import FAILURES, as_error
 from proxy.s3.gateway import Target
-from proxy.s3.state import StateUnavailable
-from proxy.s3.upstream import UpstreamError, UpstreamTimeout
+from proxy.s3.state.ports import StateUnavailable
+from proxy.s3.upstream.port import UpstreamError, UpstreamTimeout
 from proxy.stream import BodyCutShort
 
 

@@ -9,7 +9,7 @@ from proxy.aws.message import Request, Response
 from proxy.s3 import forwarding
 from proxy.s3.forwarding import content_md5, error_of, expect, passed, read_answer, render_query, upstream_request
 from proxy.s3.gateway import Target
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.upstream.port import UpstreamError
 from tests.s3.fakes import make_call, store_error
 
 TARGET = Target("b", "k")

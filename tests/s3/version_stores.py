@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Request, Response
-from proxy.s3.listing import encode_key
+from proxy.s3.listings.object_listing import encode_key
 
 
 class Kept(NamedTuple):
@@ -57,7 +57,7 @@ class VersionStore:
         yield from list(shown)[:limit]
 
     def _walked(self, prefix: str, delimiter: str, marker: str, version: str, limit: int) -> Iterator[tuple[str, str]]:
-        """As far as SeaweedFS gets until it has enough; see ``proxy.s3.version_walk``."""
+        """As far as SeaweedFS gets until it has enough; see ``proxy.s3.listings.version_walk``."""
         entries: list[tuple[list[str], str, str]] = []
         for key, versions in self.versions.items():
             *folders, name = key.split("/")

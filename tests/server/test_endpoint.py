@@ -19,13 +19,13 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Peer, Request, Response
 from proxy.kms.root_keys.file import LocalRootKey
 from proxy.kms.stores.memory import MemoryKeyStore
-from proxy.s3.cors import Rule
-from proxy.s3.cors import render as render_rules
+from proxy.s3.access.cors import Rule
+from proxy.s3.access.cors import render as render_rules
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, RouteTable, operation
 from proxy.s3.operations.table import ROUTES
-from proxy.s3.state import EncryptionRule, StateUnavailable
-from proxy.s3.upstream import UpstreamError, UpstreamTimeout
+from proxy.s3.state.ports import EncryptionRule, StateUnavailable
+from proxy.s3.upstream.port import UpstreamError, UpstreamTimeout
 from proxy.server.endpoint import Endpoint
 from proxy.server.s3 import S3Service, by_length, target_of
 from proxy.stream import Buffer, read_all

@@ -15,12 +15,12 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Response
-from proxy.s3.accounts import canonical_id
-from proxy.s3.documents import read_document
+from proxy.s3.access.accounts import canonical_id
+from proxy.s3.bodies.documents import read_document
 from proxy.s3.errors import acls_not_supported, malformed_xml, not_implemented
 from proxy.s3.forwarding import passed, store_error, upstream_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.object_headers import asks_for_owners_acl
+from proxy.s3.objects.headers import asks_for_owners_acl
 from proxy.s3.operation import Level, operation
 
 _MAX_DOCUMENT: Final = 64 * 1024

@@ -9,9 +9,9 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import cors
-from proxy.s3.bucket_records import change_record
-from proxy.s3.documents import read_document
+from proxy.s3.access import cors
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.buckets.records import change_record
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
 

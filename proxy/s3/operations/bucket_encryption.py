@@ -15,12 +15,12 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Response
-from proxy.s3.bucket_records import update_record
-from proxy.s3.documents import read_document
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.buckets.records import update_record
 from proxy.s3.errors import invalid_argument, malformed_xml
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import BucketRecord, EncryptionRule
+from proxy.s3.state.ports import BucketRecord, EncryptionRule
 
 NONE: Final = "NONE"
 CUSTOMER_KEYS: Final = "SSE-C"

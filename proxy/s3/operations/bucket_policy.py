@@ -15,10 +15,10 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import bucket_policy
-from proxy.s3.bucket_policy import policy_of
-from proxy.s3.bucket_records import change_record
-from proxy.s3.documents import read_document
+from proxy.s3.access import bucket_policy
+from proxy.s3.access.bucket_policy import policy_of
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.buckets.records import change_record
 from proxy.s3.errors import access_denied, method_not_allowed
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation

@@ -19,8 +19,8 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3.accounts import canonical_id
-from proxy.s3.documents import read_document
+from proxy.s3.access.accounts import canonical_id
+from proxy.s3.bodies.documents import read_document
 from proxy.s3.errors import (
     invalid_argument,
     invalid_bucket_name,
@@ -31,11 +31,11 @@ from proxy.s3.errors import (
 )
 from proxy.s3.forwarding import error_of, expect, read_answer, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.listing import read_page
-from proxy.s3.object_headers import asks_for_owners_acl
+from proxy.s3.listings.object_listing import read_page
+from proxy.s3.objects.headers import asks_for_owners_acl
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import BucketRecord, EncryptionRule
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import BucketRecord, EncryptionRule
+from proxy.s3.upstream.port import UpstreamError
 
 _MOST_BUCKETS: Final = 10_000
 _MAX_CONFIGURATION: Final = 64 * 1024

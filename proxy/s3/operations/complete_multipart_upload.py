@@ -15,16 +15,18 @@ from proxy.aws.xml_codec import XmlError
 from proxy.envelope import header as envelope_header
 from proxy.envelope import parts as envelope_parts
 from proxy.envelope.parts import Part, PartsTable
-from proxy.s3 import customer_keys, multipart, part_choice, part_walk, preconditions, sse
-from proxy.s3.documents import read_document
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.encryption import customer_keys, sse
 from proxy.s3.errors import no_such_upload, not_implemented, slow_down
 from proxy.s3.forwarding import content_md5, error_of, etag_of, expect, stored_length
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
-from proxy.s3.objects import version_query
+from proxy.s3.multipart import part_choice, uploads
+from proxy.s3.multipart.stored_parts import StoredParts
+from proxy.s3.objects import part_walk, preconditions
+from proxy.s3.objects.records import drop_refused, drop_removed, records_of, version_id_of
+from proxy.s3.objects.stored import version_query
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import ObjectRecord, PartRecord, UploadRecord
-from proxy.s3.stored_parts import StoredParts
+from proxy.s3.state.ports import ObjectRecord, PartRecord, UploadRecord
 
 _MAX_DOCUMENT: Final = 8 * 1024 * 1024
 _PAGE: Final = 1000
@@ -42,7 +44,7 @@ async def complete_multipart_upload(gateway: Gateway, call: Call) -> Response:
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     """
     sse.refuse_choice(call.request.headers)
-    upload = await multipart.find_upload(gateway, call, completed=True)
+    upload = await uploads.find_upload(gateway, call, completed=True)
     named = part_choice.named_parts(await read_document(gateway, call, _MAX_DOCUMENT, checksum_of_body=False))
     chosen = part_choice.choose(upload, named, await gateway.uploads.parts(upload.upload_id))
     for _ in range(_CHOICES):
@@ -69,7 +71,7 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
     """
     target = call.target
     part_choice.check_sizes(chosen, call.request.headers.get("x-amz-mp-object-size"))
-    whole = multipart.whole_checksum(
+    whole = uploads.whole_checksum(
         upload.checksum_algorithm, upload.checksum_type, [(part.checksums, part.size) for part in chosen]
     )
     shown = _shown_checksum(upload, whole, len(chosen))
@@ -79,8 +81,8 @@ async def _completed(gateway: Gateway, call: Call, upload: UploadRecord, chosen:
     if conditions and not gateway.settings.store.conditional_completions:
         raise not_implemented(next(iter(conditions)))
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
-    header, table_key = await multipart.to_complete(gateway, call, upload, customer_key)
-    checksum_type = upload.checksum_type or multipart.FULL_OBJECT
+    header, table_key = await uploads.to_complete(gateway, call, upload, customer_key)
+    checksum_type = upload.checksum_type or uploads.FULL_OBJECT
     table = PartsTable(
         header.object_id,
         [Part(part.number, part.size, part.salt, part.checksums) for part in chosen],
@@ -170,7 +172,7 @@ async def _complete(
     headers = CIMultiDict(conditions)
     headers["Content-Type"] = "application/xml"
     headers["Content-MD5"] = content_md5(document)
-    request = Request("POST", call.target.path, multipart.upload_query(call), headers, document)
+    request = Request("POST", call.target.path, uploads.upload_query(call), headers, document)
     answer = await gateway.upstream.send(request)
     try:
         body = await expect(answer, call.target, 200)
@@ -221,7 +223,7 @@ async def _completed_before(
 
 
 def _shown_checksum(upload: UploadRecord, whole: Mapping[str, str], count: int) -> Mapping[str, str]:
-    suffix = f"-{count}" if upload.checksum_type == multipart.COMPOSITE else ""
+    suffix = f"-{count}" if upload.checksum_type == uploads.COMPOSITE else ""
     return {algorithm: value + suffix for algorithm, value in whole.items()}
 
 

@@ -1,7 +1,7 @@
 """CopyObject: between any two objects that the caller may read and write, however they are encrypted.
 
 Where it can, the copy keeps the source's sealed bytes: its data key is wrapped anew for the new place and key, and the
-store copies the data (``s3.store_copy``). Else the source is opened and sealed again as it streams through.
+store copies the data (``copies.within_store``). Else the source is opened and sealed again as it streams through.
 """
 
 import re
@@ -19,29 +19,31 @@ from proxy.aws.message import Headers, Response
 from proxy.envelope.header import Header, Mode
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import copy_source, customer_keys, preconditions, sse
-from proxy.s3.authorization import authorize
-from proxy.s3.byte_range import Wanted
-from proxy.s3.copy_source import LARGEST, Source
-from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.access.authorization import authorize
+from proxy.s3.bodies.payload import Payload
+from proxy.s3.copies import copy_source
+from proxy.s3.copies.copy_source import LARGEST, Source
+from proxy.s3.copies.kept_alive import kept_alive
+from proxy.s3.copies.parts import unchanged
+from proxy.s3.copies.within_store import Way, copy_wrapped_anew, is_ours, way_of_copy
+from proxy.s3.encryption import customer_keys, sse
+from proxy.s3.encryption.customer_keys import CustomerKey
+from proxy.s3.encryption.sse import Choice
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.kept_alive import kept_alive
-from proxy.s3.listing import milliseconds
-from proxy.s3.object_headers import from_store, pick, to_store
-from proxy.s3.object_records import records_of
-from proxy.s3.objects import StoredObject, unlock_whole
+from proxy.s3.listings.object_listing import milliseconds
+from proxy.s3.objects import preconditions
+from proxy.s3.objects.byte_range import Wanted
+from proxy.s3.objects.headers import from_store, pick, to_store
+from proxy.s3.objects.records import records_of
+from proxy.s3.objects.store_reads import ObjectReplaced, of_one_object
+from proxy.s3.objects.stored import StoredObject, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.get_object import Slice, plaintext_of, read
 from proxy.s3.operations.object_answers import checksum_headers, checksums_of
 from proxy.s3.operations.put_object import refuse_lost_content, shows_md5, write_object
-from proxy.s3.part_copies import unchanged
-from proxy.s3.payload import Payload
-from proxy.s3.sse import Choice
-from proxy.s3.state import ObjectRecord
-from proxy.s3.store_copy import Way, copy_wrapped_anew, is_ours, way_of_copy
-from proxy.s3.store_reads import ObjectReplaced, of_one_object
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import ObjectRecord
+from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import Body
 
 _METADATA_DIRECTIVE: Final = "x-amz-metadata-directive"

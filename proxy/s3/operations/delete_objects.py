@@ -13,9 +13,8 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import etag as etags
-from proxy.s3.authorization import authorize
-from proxy.s3.documents import read_document
+from proxy.s3.access.authorization import authorize
+from proxy.s3.bodies.documents import read_document
 from proxy.s3.errors import (
     access_denied,
     invalid_argument,
@@ -27,10 +26,11 @@ from proxy.s3.errors import (
 )
 from proxy.s3.forwarding import content_md5, expect, is_locked, parse_answer, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_records import distinguished, drop_removed, drop_versions, records_of, removed
+from proxy.s3.objects import etag as etags
+from proxy.s3.objects.records import distinguished, drop_removed, drop_versions, records_of, removed
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import ObjectRecord
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import ObjectRecord
+from proxy.s3.upstream.port import UpstreamError
 
 _MOST_KEYS: Final = 1000
 _MAX_DOCUMENT: Final = 2 * 1024 * 1024

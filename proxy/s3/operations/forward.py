@@ -14,7 +14,7 @@ from typing import Any, Final
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3.documents import read_document
+from proxy.s3.bodies.documents import read_document
 from proxy.s3.errors import malformed_xml, not_implemented
 from proxy.s3.forwarding import content_md5, expect, passed, upstream_request
 from proxy.s3.gateway import Call, Gateway

@@ -19,16 +19,18 @@ from proxy.envelope.layers import AnyOpener
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.ranges import PartsPlan, Window
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import customer_keys, preconditions, sse
-from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
-from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.delete_markers import named_marker
+from proxy.s3.encryption import customer_keys, sse
+from proxy.s3.encryption.customer_keys import CustomerKey
 from proxy.s3.errors import not_implemented
 from proxy.s3.forwarding import store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.object_headers import pick
-from proxy.s3.object_records import check_version, of_version, records_of
-from proxy.s3.objects import StoredObject, describe, unlock_whole
+from proxy.s3.listings.delete_markers import named_marker
+from proxy.s3.objects import preconditions
+from proxy.s3.objects.byte_range import ByteRange, Wanted, WantedPart
+from proxy.s3.objects.headers import pick
+from proxy.s3.objects.records import check_version, of_version, records_of
+from proxy.s3.objects.store_reads import ObjectReplaced, of_one_object
+from proxy.s3.objects.stored import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
 from proxy.s3.operations.object_answers import (
@@ -41,9 +43,8 @@ from proxy.s3.operations.object_answers import (
     wanted_of,
     wants_checksums,
 )
-from proxy.s3.state import ObjectRecord
-from proxy.s3.store_reads import ObjectReplaced, of_one_object
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import ObjectRecord
+from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import Body, pump, started, transformed
 from proxy.values import value_class
 

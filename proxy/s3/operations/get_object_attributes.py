@@ -13,19 +13,19 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import customer_keys, sse
-from proxy.s3.authorization import authorize
-from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.access.authorization import authorize
+from proxy.s3.encryption import customer_keys, sse
+from proxy.s3.encryption.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_version
 from proxy.s3.forwarding import passed, store_error, stored_length
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.multipart import COMPOSITE
+from proxy.s3.multipart.uploads import COMPOSITE
 from proxy.s3.numbers import whole_number
-from proxy.s3.object_records import records_of
-from proxy.s3.objects import StoredObject, describe, unlock_whole
+from proxy.s3.objects.records import records_of
+from proxy.s3.objects.store_reads import of_one_object
+from proxy.s3.objects.stored import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, Operation, operation
 from proxy.s3.operations.object_answers import checksums_of, upstream_query
-from proxy.s3.store_reads import of_one_object
 
 _HEADER: Final = "x-amz-object-attributes"
 _ATTRIBUTES: Final = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")

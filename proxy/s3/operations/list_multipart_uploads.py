@@ -17,14 +17,14 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Request, Response
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import parse_answer, read_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.listing import encode_key, past_prefix
+from proxy.s3.listings.object_listing import encode_key, past_prefix
 from proxy.s3.numbers import whole_number
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import UploadRecord
+from proxy.s3.state.ports import UploadRecord
 
 _MOST_UPLOADS: Final = 1000
 _ASKED_AT_ONCE: Final = 16

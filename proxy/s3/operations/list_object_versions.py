@@ -6,15 +6,15 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.h
 from multidict import CIMultiDict
 
 from proxy.aws.message import Response
-from proxy.s3 import version_pages, version_walk
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.listing import Resolve, encode_key
-from proxy.s3.listing_parameters import after_marker, max_keys, wants_url
+from proxy.s3.listings import version_pages, version_walk
+from proxy.s3.listings.object_listing import Resolve, encode_key
+from proxy.s3.listings.parameters import after_marker, max_keys, wants_url
+from proxy.s3.listings.version_listing import VersionPage, put_right, render_versions
+from proxy.s3.listings.version_pages import Wanted
 from proxy.s3.operation import Level, Operation, operation
-from proxy.s3.version_listing import VersionPage, put_right, render_versions
-from proxy.s3.version_pages import Wanted
 
 
 def list_object_versions_operation(resolve: Resolve) -> Operation:

@@ -15,13 +15,13 @@ from multidict import CIMultiDict
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import object_walk
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.errors import invalid_argument
 from proxy.s3.forwarding import expect, upstream_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.listing import Page, Resolve, encode_key, marker_for, put_right, read_page, render
-from proxy.s3.listing_parameters import after_marker, max_keys, wants_url
+from proxy.s3.listings import object_walk
+from proxy.s3.listings.object_listing import Page, Resolve, encode_key, marker_for, put_right, read_page, render
+from proxy.s3.listings.parameters import after_marker, max_keys, wants_url
 from proxy.s3.operation import Level, Operation, operation
 
 

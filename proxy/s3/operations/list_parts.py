@@ -11,13 +11,13 @@ from multidict import CIMultiDict
 
 from proxy.aws import xml_codec
 from proxy.aws.message import Response
-from proxy.s3 import multipart
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.multipart import uploads
+from proxy.s3.multipart.stored_parts import StoredParts
 from proxy.s3.numbers import whole_number
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import PartRecord, UploadRecord
-from proxy.s3.stored_parts import StoredParts
+from proxy.s3.state.ports import PartRecord, UploadRecord
 
 _MAX_PARTS: Final = 1000
 
@@ -25,7 +25,7 @@ _MAX_PARTS: Final = 1000
 @operation("ListParts", "GET", Level.OBJECT, "s3:ListMultipartUploadParts", query=["uploadId"])
 async def list_parts(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""
-    upload = await multipart.find_upload(gateway, call)
+    upload = await uploads.find_upload(gateway, call)
     max_parts = min(_number(call, "max-parts", _MAX_PARTS), _MAX_PARTS)
     marker = _number(call, "part-number-marker", 0)
     stored = StoredParts(gateway, call.target, upload.upload_id)

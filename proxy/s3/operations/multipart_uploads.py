@@ -9,15 +9,16 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as envelope_header
 from proxy.envelope import v1
-from proxy.s3 import multipart, sse
-from proxy.s3.data_keys import new_data_key, seal_table_key
+from proxy.s3.encryption import sse
+from proxy.s3.encryption.data_keys import new_data_key, seal_table_key
 from proxy.s3.errors import access_denied, invalid_request, no_such_upload
 from proxy.s3.forwarding import error_of, expect, parse_answer, read_answer, render_query
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_headers import add_envelope, to_store
+from proxy.s3.multipart import uploads
+from proxy.s3.objects.headers import add_envelope, to_store
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import UploadRecord
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import UploadRecord
+from proxy.s3.upstream.port import UpstreamError
 
 
 @operation("CreateMultipartUpload", "POST", Level.OBJECT, "s3:PutObject", query=["uploads"])
@@ -31,7 +32,7 @@ async def create_multipart_upload(gateway: Gateway, call: Call) -> Response:
     settings, target = gateway.settings, call.target
     choice = sse.choose(call, settings)
     headers = to_store(call.request.headers, gateway.settings.store)
-    algorithm, checksum_type = multipart.checksum_settings(call)
+    algorithm, checksum_type = uploads.checksum_settings(call)
     if target.key.endswith("/") and settings.store.drops_marker_bodies:
         raise invalid_request("The store behind this endpoint keeps no content under a key that ends in '/'.")
     data_key, wrapping = await new_data_key(gateway, call.origin, target, choice)
@@ -85,13 +86,13 @@ async def abort_multipart_upload(gateway: Gateway, call: Call) -> Response:
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
     """
-    upload_id = multipart.upload_id(call)
+    upload_id = uploads.upload_id(call)
     upload = await gateway.uploads.get(upload_id)
     if upload is None:
         await _require_in_store(gateway, call, upload_id)
-    elif upload.completed is not None or not multipart.is_of(upload, call.target):
+    elif upload.completed is not None or not uploads.is_of(upload, call.target):
         raise no_such_upload(upload_id)
-    answer = await gateway.upstream.send(Request("DELETE", call.target.path, multipart.upload_query(call)))
+    answer = await gateway.upstream.send(Request("DELETE", call.target.path, uploads.upload_query(call)))
     try:
         await expect(answer, call.target, 204, 200)
     except AwsError as error:

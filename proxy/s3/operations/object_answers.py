@@ -12,16 +12,17 @@ from proxy.aws.message import Headers, Response
 from proxy.envelope import ranges
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import byte_range, sse
-from proxy.s3 import etag as etags
-from proxy.s3.byte_range import ByteRange, Wanted, WantedPart
-from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.encryption import sse
+from proxy.s3.encryption.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_key
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.multipart import COMPOSITE, FULL_OBJECT, part_number
-from proxy.s3.object_headers import from_store, pick
-from proxy.s3.objects import StoredObject, footer_of
-from proxy.s3.state import ObjectRecord
+from proxy.s3.multipart.uploads import COMPOSITE, FULL_OBJECT, part_number
+from proxy.s3.objects import byte_range
+from proxy.s3.objects import etag as etags
+from proxy.s3.objects.byte_range import ByteRange, Wanted, WantedPart
+from proxy.s3.objects.headers import from_store, pick
+from proxy.s3.objects.stored import StoredObject, footer_of
+from proxy.s3.state.ports import ObjectRecord
 
 logger = logging.getLogger(__name__)
 

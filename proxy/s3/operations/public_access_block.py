@@ -13,12 +13,12 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3.bucket_records import change_record
-from proxy.s3.documents import read_document
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.buckets.records import change_record
 from proxy.s3.errors import malformed_xml
 from proxy.s3.gateway import Call, Gateway
 from proxy.s3.operation import Level, operation
-from proxy.s3.state import PublicAccessBlock
+from proxy.s3.state.ports import PublicAccessBlock
 
 _MAX_DOCUMENT: Final = 64 * 1024
 _SUB_RESOURCE: Final = ("publicAccessBlock",)

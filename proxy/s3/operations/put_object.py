@@ -20,19 +20,21 @@ from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import Header, Mode
 from proxy.envelope.ranges import FOOTER_THRESHOLD
 from proxy.envelope.v1 import Wrapping
-from proxy.s3 import etag as etags
-from proxy.s3 import payload, preconditions, sse
-from proxy.s3.data_keys import new_data_key
+from proxy.s3.bodies import payload
+from proxy.s3.bodies.payload import Payload, PayloadVerifier
+from proxy.s3.encryption import sse
+from proxy.s3.encryption.data_keys import new_data_key
+from proxy.s3.encryption.sse import Choice
 from proxy.s3.errors import invalid_request
 from proxy.s3.forwarding import etag_of, store_error
 from proxy.s3.gateway import Call, Gateway, Target
-from proxy.s3.object_headers import add_envelope, pick, to_store
-from proxy.s3.object_records import drop_refused, drop_removed, records_of, version_id_of
+from proxy.s3.objects import etag as etags
+from proxy.s3.objects import preconditions
+from proxy.s3.objects.headers import add_envelope, pick, to_store
+from proxy.s3.objects.records import drop_refused, drop_removed, records_of, version_id_of
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
-from proxy.s3.payload import Payload, PayloadVerifier
-from proxy.s3.sse import Choice
-from proxy.s3.state import ObjectRecord
+from proxy.s3.state.ports import ObjectRecord
 from proxy.stream import Body, BodyCutShort, Pipeline, pump, transformed
 
 MAX_OBJECT: Final = 5 * 1024**3

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy.s3.objects import resolve
+from proxy.s3.objects.stored import resolve
 from proxy.s3.operation import RouteTable
 from proxy.s3.operations.access_control_lists import (
     OBJECT_ACLS,

@@ -17,19 +17,20 @@ from proxy.aws import arn, xml_codec
 from proxy.aws.message import Headers, Request, Response
 from proxy.aws.xml_codec import XmlError
 from proxy.envelope.header import Mode
-from proxy.s3 import copy_source, sse
-from proxy.s3.copy_source import Source
-from proxy.s3.documents import read_document
+from proxy.s3.bodies.documents import read_document
+from proxy.s3.copies import copy_source
+from proxy.s3.copies.copy_source import Source
+from proxy.s3.copies.parts import unchanged
+from proxy.s3.copies.within_store import copy_wrapped_anew, way_of_copy
+from proxy.s3.encryption import sse
+from proxy.s3.encryption.sse import Choice
 from proxy.s3.errors import access_denied, invalid_request, malformed_xml, not_implemented
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.object_headers import READ_HEADERS, from_store, to_store
-from proxy.s3.object_records import records_of
-from proxy.s3.objects import unlock_whole
+from proxy.s3.objects.headers import READ_HEADERS, from_store, to_store
+from proxy.s3.objects.records import records_of
+from proxy.s3.objects.store_reads import of_one_object
+from proxy.s3.objects.stored import unlock_whole
 from proxy.s3.operation import Level, operation
-from proxy.s3.part_copies import unchanged
-from proxy.s3.sse import Choice
-from proxy.s3.store_copy import copy_wrapped_anew, way_of_copy
-from proxy.s3.store_reads import of_one_object
 
 _MAX_DOCUMENT: Final = 64 * 1024
 _KEY_ARN = re.compile(r"arn:aws[-a-z0-9]*:kms:[-a-z0-9]*:[0-9]{12}:key/.+")

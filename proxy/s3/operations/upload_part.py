@@ -6,16 +6,18 @@ from multidict import CIMultiDict
 from proxy.aws.message import Request, Response
 from proxy.envelope import v1
 from proxy.envelope.v1 import Unlocked
-from proxy.s3 import customer_keys, multipart, payload, sse
-from proxy.s3 import etag as etags
+from proxy.s3.bodies import payload
+from proxy.s3.bodies.payload import Payload
+from proxy.s3.encryption import customer_keys, sse
 from proxy.s3.errors import invalid_request, no_such_upload
 from proxy.s3.forwarding import etag_of, expect
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.multipart import uploads
+from proxy.s3.objects import etag as etags
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.operations.put_object import MAX_OBJECT, digests_of, shows_md5
-from proxy.s3.payload import Payload
-from proxy.s3.state import PartRecord, UploadRecord
+from proxy.s3.state.ports import PartRecord, UploadRecord
 from proxy.stream import Body, Pipeline, pump
 
 
@@ -24,11 +26,11 @@ async def upload_part(gateway: Gateway, call: Call) -> Response:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
     sse.refuse_choice(call.request.headers)
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
-    number = multipart.part_number(call)
-    upload = await multipart.find_upload(gateway, call)
+    number = uploads.part_number(call)
+    upload = await uploads.find_upload(gateway, call)
     plan = payload.plan(call.request, call.verified, limit=MAX_OBJECT)
     _check_algorithm(upload, plan)
-    unlocked, _ = await multipart.unlock(gateway, call, upload, customer_key)
+    unlocked, _ = await uploads.unlock(gateway, call, upload, customer_key)
     part = await write_part(gateway, call, upload, unlocked, number, call.request.body, plan)
     found = CIMultiDict({"ETag": part.etag})
     found.update(sse.response_headers(unlocked.header, customer_key))
@@ -56,7 +58,7 @@ async def write_part(
     )
     sealed = pump(body, Pipeline(verifier, sealer))
     headers = {"Content-Length": str(sealer.stored_size)}
-    request = Request("PUT", call.target.path, multipart.upload_query(call, number), CIMultiDict(headers), sealed)
+    request = Request("PUT", call.target.path, uploads.upload_query(call, number), CIMultiDict(headers), sealed)
     answer = await gateway.upstream.send(request)
     await expect(answer, call.target, 200)
     upstream_etag = etag_of(answer.headers)

@@ -11,21 +11,23 @@ from multidict import CIMultiDict
 from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import copy_source, customer_keys, multipart, sse
-from proxy.s3.byte_range import ByteRange, Wanted
-from proxy.s3.copy_source import LARGEST, RANGE
-from proxy.s3.customer_keys import CustomerKey
+from proxy.s3.bodies.payload import Payload
+from proxy.s3.copies import copy_source
+from proxy.s3.copies.copy_source import LARGEST, RANGE
+from proxy.s3.copies.kept_alive import kept_alive
+from proxy.s3.encryption import customer_keys, sse
+from proxy.s3.encryption.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request
 from proxy.s3.gateway import Call, Gateway
-from proxy.s3.kept_alive import kept_alive
-from proxy.s3.object_records import check_version, records_of
-from proxy.s3.objects import StoredObject, unlock_whole
+from proxy.s3.multipart import uploads
+from proxy.s3.objects.byte_range import ByteRange, Wanted
+from proxy.s3.objects.records import check_version, records_of
+from proxy.s3.objects.store_reads import of_one_object
+from proxy.s3.objects.stored import StoredObject, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.get_object import Slice, plaintext_of, read
 from proxy.s3.operations.upload_part import write_part
-from proxy.s3.payload import Payload
-from proxy.s3.store_reads import of_one_object
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import Body
 
 _NO_CONDITIONS: Final[CIMultiDict[str]] = CIMultiDict()
@@ -54,12 +56,12 @@ async def upload_part_copy(gateway: Gateway, call: Call) -> Response:
     copy_source.check_request(call)
     sse.refuse_choice(call.request.headers)
     customer_key = customer_keys.parse_for_write(call, gateway.settings)
-    number = multipart.part_number(call)
+    number = uploads.part_number(call)
     wanted = copy_source.copy_range(call.request.headers)
-    upload = await multipart.find_upload(gateway, call)
+    upload = await uploads.find_upload(gateway, call)
     source_key = customer_keys.parse(call.request, gateway.settings, prefix=customer_keys.COPY_SOURCE_PREFIX)
     source = await copy_source.find(gateway, call)
-    unlocked, _ = await multipart.unlock(gateway, call, upload, customer_key)
+    unlocked, _ = await uploads.unlock(gateway, call, upload, customer_key)
     algorithm = upload.checksum_algorithm or checksums.DEFAULT_ALGORITHM
 
     async def attempt() -> Response:

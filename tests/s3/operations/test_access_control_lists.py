@@ -9,11 +9,11 @@ import pytest
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.gateway import Target
 from proxy.s3.operations import access_control_lists as acls
 from proxy.s3.operations.table import ROUTES
-from proxy.s3.state import BucketRecord
+from proxy.s3.state.ports import BucketRecord
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, make_call, make_gateway
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))

@@ -6,12 +6,12 @@ import pytest
 
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3 import cors
-from proxy.s3.cors import Rule
+from proxy.s3.access import cors
+from proxy.s3.access.cors import Rule
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.operation import Operation
 from proxy.s3.operations.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
-from proxy.s3.state import BucketRecord
+from proxy.s3.state.ports import BucketRecord
 from tests.s3.fakes import ACCOUNT, FakeUpstream, make_call, make_gateway
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))

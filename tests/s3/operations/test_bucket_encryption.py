@@ -15,7 +15,7 @@ from proxy.s3.operations.bucket_encryption import (
     parse_rules,
     put_bucket_encryption,
 )
-from proxy.s3.state import BucketRecord, EncryptionRule
+from proxy.s3.state.ports import BucketRecord, EncryptionRule
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, make_call, make_gateway
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))

@@ -15,7 +15,7 @@ from proxy.s3.gateway import Gateway, Target
 from proxy.s3.operation import Operation
 from proxy.s3.operations import bucket_policy
 from proxy.s3.operations import public_access_block as block
-from proxy.s3.state import NO_PUBLIC_ACCESS_BLOCK, BucketRecord, PublicAccessBlock
+from proxy.s3.state.ports import NO_PUBLIC_ACCESS_BLOCK, BucketRecord, PublicAccessBlock
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, make_call, make_gateway
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))

@@ -10,8 +10,8 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.s3.gateway import Gateway, Settings, Target
 from proxy.s3.operations import buckets
-from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord
-from proxy.s3.upstream import UpstreamTimeout
+from proxy.s3.state.ports import BucketRecord, EncryptionRule, ObjectRecord
+from proxy.s3.upstream.port import UpstreamTimeout
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, FakeUpstream, StoredThing, make_call, make_gateway, store_error
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)

@@ -16,7 +16,7 @@ from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.envelope import header as headers
 from proxy.envelope.header import Header
-from proxy.s3 import store_copy
+from proxy.s3.copies import within_store
 from proxy.s3.gateway import Target
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.copy_object import copy_object
@@ -25,8 +25,8 @@ from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
-from proxy.s3.state import BucketRecord, EncryptionRule, ObjectRecord
-from proxy.s3.upstream import UpstreamTimeout
+from proxy.s3.state.ports import BucketRecord, EncryptionRule, ObjectRecord
+from proxy.s3.upstream.port import UpstreamTimeout
 from tests.fakes import FakeClock, FakeRandom
 from tests.s3.fakes import ACCOUNT, OTHER_ACCOUNT, caller, make_call
 from tests.s3.object_store import ObjectStore, StoredObject, World, make_world
@@ -269,13 +269,13 @@ async def test_what_the_store_cannot_copy_whole_goes_along_its_parts(monkeypatch
     profile = replace(world.gateway.settings.store, copies_keep_parts=True)
     world = replace(world, gateway=replace(world.gateway, settings=replace(world.gateway.settings, store=profile)))
     await upload(world, BIG, BIG, b"the end")
-    monkeypatch.setattr(store_copy, "LARGEST", 2 * len(BIG))
+    monkeypatch.setattr(within_store, "LARGEST", 2 * len(BIG))
     await copy(world)
     ranges = [request.headers.get("x-amz-copy-source-range") for request in world.store.sent]
     assert len(list(filter(None, ranges))) == 3
     assert (await world.do(get_object, key="copy")).body == BIG + BIG + b"the end"
     # A part that is too large leaves no way but to seal anew.
-    monkeypatch.setattr(store_copy, "LARGEST", len(BIG))
+    monkeypatch.setattr(within_store, "LARGEST", len(BIG))
     await copy(world, "second")
     assert header_at(world, "second").salt != header_at(world).salt
     assert (await world.do(get_object, key="second")).body == BIG + BIG + b"the end"

@@ -15,9 +15,9 @@ from proxy.envelope import v1
 from proxy.envelope.errors import EnvelopeError
 from proxy.envelope.header import KEY_NAME, Mode
 from proxy.kms.errors import KmsError
-from proxy.s3 import customer_keys
-from proxy.s3.customer_keys import CustomerKey
-from proxy.s3.data_keys import open_table_key
+from proxy.s3.encryption import customer_keys
+from proxy.s3.encryption.customer_keys import CustomerKey
+from proxy.s3.encryption.data_keys import open_table_key
 from proxy.s3.gateway import Target
 from proxy.s3.operation import Operation
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
@@ -28,7 +28,7 @@ from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.operations.upload_part_copy import upload_part_copy
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.s3.object_store import World, make_world
 
 BODY = bytes(range(256)) * 1024

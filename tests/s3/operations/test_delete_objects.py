@@ -10,11 +10,11 @@ from multidict import CIMultiDict
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
-from proxy.s3.etag import NEVER
 from proxy.s3.gateway import Gateway, Target
+from proxy.s3.objects.etag import NEVER
 from proxy.s3.operations.delete_objects import DELETE_OBJECT, delete_objects, parse_deletions
-from proxy.s3.state import BucketRecord, ObjectRecord
-from proxy.s3.upstream import UpstreamError
+from proxy.s3.state.ports import BucketRecord, ObjectRecord
+from proxy.s3.upstream.port import UpstreamError
 from tests.s3.fakes import ACCOUNT, FakeUpstream, StoredThing, make_call, make_gateway, store_error
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)

@@ -13,8 +13,8 @@ from proxy.s3.gateway import Gateway, Target
 from proxy.s3.operation import Level, Operation
 from proxy.s3.operations.forward import FORWARDED, Forwarded, root_of
 from proxy.s3.operations.unimplemented import UNIMPLEMENTED
-from proxy.s3.state import BucketRecord
-from proxy.s3.store_profiles import PROFILES, StoreProfile
+from proxy.s3.state.ports import BucketRecord
+from proxy.s3.upstream.profiles import PROFILES, StoreProfile
 from tests.s3.fakes import ACCOUNT, FakeUpstream, make_call, make_gateway, store_error
 
 RECORD = BucketRecord("bucket", ACCOUNT, "eu-west-1", datetime(2026, 11, 23, 6, tzinfo=UTC))

@@ -7,11 +7,11 @@ import pytest
 
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.gateway import Target
 from proxy.s3.operations.list_multipart_uploads import list_multipart_uploads
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
-from proxy.s3.state import StateUnavailable, UploadRecord
+from proxy.s3.state.ports import StateUnavailable, UploadRecord
 from tests.fakes import FakeClock
 from tests.s3.fakes import ACCOUNT, make_call
 from tests.s3.object_store import World, make_world

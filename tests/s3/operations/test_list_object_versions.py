@@ -7,10 +7,10 @@ import pytest
 
 from proxy.aws.errors import AwsError
 from proxy.envelope.ranges import stored_size
-from proxy.s3.accounts import canonical_id
+from proxy.s3.access.accounts import canonical_id
 from proxy.s3.gateway import Gateway, Target
 from proxy.s3.operations.list_object_versions import list_object_versions_operation
-from proxy.s3.state import BucketRecord, ObjectRecord
+from proxy.s3.state.ports import BucketRecord, ObjectRecord
 from tests.s3.fakes import ACCOUNT, make_call, make_gateway
 from tests.s3.version_stores import Kept, VersionStore
 

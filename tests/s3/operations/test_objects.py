@@ -14,7 +14,7 @@ from proxy.envelope.ranges import FOOTER_THRESHOLD, stored_size
 from proxy.s3.operations.get_object import get_object, get_object_version
 from proxy.s3.operations.head_object import head_object, head_object_version
 from proxy.s3.operations.put_object import put_object
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.fakes import FakeRandom
 from tests.s3.object_store import StoredObject, World, make_world
 

@@ -11,12 +11,12 @@ from proxy.aws import checksums, xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Response
 from proxy.envelope.errors import EnvelopeError
-from proxy.s3 import part_choice
+from proxy.s3.multipart import part_choice
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object, get_object_version
 from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.put_object import put_object
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.fakes import FakeRandom
 from tests.s3.object_store import StoredObject, World, make_world
 from tests.s3.operations.test_multipart import KMS, PARTS, WHOLE, complete, create, send, uploaded

@@ -13,8 +13,8 @@ import pytest
 from proxy.aws import xml_codec
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
-from proxy.s3.listing import Entry, Page, put_right
-from proxy.s3.objects import resolve
+from proxy.s3.listings.object_listing import Entry, Page, put_right
+from proxy.s3.objects.stored import resolve
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.delete_objects import DELETE_OBJECT
 from proxy.s3.operations.get_object import get_object
@@ -22,7 +22,7 @@ from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import abort_multipart_upload, create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
-from proxy.s3.state import EncryptionRule, ObjectRecord
+from proxy.s3.state.ports import EncryptionRule, ObjectRecord
 from proxy.stream import BodyCutShort, Buffer
 from tests.s3.object_store import ObjectStore, StoredObject, World, make_world
 

@@ -11,16 +11,16 @@ from proxy.envelope import header as envelope_header
 from proxy.envelope import ranges
 from proxy.envelope.header import Mode
 from proxy.kms.errors import KmsError
-from proxy.s3 import listing
-from proxy.s3.listing import Entry, Page
-from proxy.s3.objects import resolve
+from proxy.s3.listings import object_listing
+from proxy.s3.listings.object_listing import Entry, Page
+from proxy.s3.objects.stored import resolve
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.head_object import head_object
 from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.fakes import FakeRandom
 from tests.s3.object_store import World, make_world
 
@@ -42,7 +42,7 @@ async def world_with(body: bytes) -> World:
 async def listed(world: World) -> Entry:
     stored = world.stored
     page = Page([Entry("k", "2026-11-23T06:00:00.000Z", stored.etag, len(stored.body), "STANDARD")], (), False)
-    return (await listing.put_right(world.gateway, world.bucket, page, resolve)).entries[0]
+    return (await object_listing.put_right(world.gateway, world.bucket, page, resolve)).entries[0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_480, 131_001, MIB, MIB + 1, len(BIG)])

@@ -20,7 +20,7 @@ from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.update_object_encryption import update_object_encryption
 from proxy.s3.operations.upload_part import upload_part
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.s3.fakes import OTHER_ACCOUNT
 from tests.s3.object_store import COPY_SOURCE, ObjectStore, StoredObject, World, make_world
 

@@ -19,7 +19,7 @@ from proxy.s3.operations.multipart_uploads import create_multipart_upload
 from proxy.s3.operations.put_object import put_object
 from proxy.s3.operations.upload_part import upload_part
 from proxy.s3.operations.upload_part_copy import upload_part_copy
-from proxy.s3.state import EncryptionRule
+from proxy.s3.state.ports import EncryptionRule
 from tests.fakes import FakeRandom
 from tests.s3.object_store import World, make_world
 

@@ -1,1 +1,0 @@
-"""Implementations of the state ports; only the module itself imports its driver."""
