@@ -1,9 +1,10 @@
-"""The audit log of one worker: an Audit that writes a chain of files, from a thread of its own."""
+"""The audit log of one worker: an Audit that makes a chain of lines, which a thread of its own writes into files."""
 
 import asyncio
 import contextlib
 import logging
 import os
+import queue
 import sqlite3
 import threading
 import time
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from proxy.audit import chain, files
@@ -32,12 +33,23 @@ _GATHERING_SECONDS: Final = 0.05
 _ANCHOR_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
 _MOST_WAITING: Final = 50_000
+_LINES_AT_ONCE: Final = 256
+"""So that requests never wait longer than some milliseconds for lines to be made."""
 _LOCK_SECONDS: Final = 10.0
 
 
+class _Batch(NamedTuple):
+    """Lines to be written, one after the other."""
+
+    lines: bytes
+    end: Place
+    is_last: bool = False
+
+
 class AuditLog(Audit):
-    """Events are numbered when they are recorded; the thread makes lines of what has gathered, all at once, which costs
-    a fraction of making each among everything else, chains and writes them, starts new files, and anchors.
+    """Events are numbered when they are recorded. Some times a second the event loop makes chained lines of what has
+    gathered, all at once, which costs a fraction of making each among everything else; the thread writes them, starts
+    new files, and anchors. It only waits for the disk: work of its own would take the interpreter from the requests.
 
     Use it from one event loop, in which it was started."""
 
@@ -71,20 +83,18 @@ class AuditLog(Audit):
             raise AuditUnavailable(f"the audit log in {directory} cannot be used: {error}") from error
         self._chain = Chain(name, key, resumed)
         self._waiting: deque[Event | Lazy] = deque()
-        self._recorded = resumed.number
-        self._wake = threading.Event()
-        self._urgent = threading.Event()
-        self._closing = False
+        self._recorded = self._handed_over = resumed.number
+        self._gathering: asyncio.TimerHandle | None = None
+        self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
         self._failure: str | None = None
         self._written = resumed.number
-        self._anchored = resumed.number
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._loop = asyncio.get_running_loop()
         self._size = 0
         self._file = -1
-        self._thread = threading.Thread(target=self._run, name="audit-log", daemon=True)
+        self._writer = threading.Thread(target=self._run, args=(resumed,), name="audit-log", daemon=True)
         self.record(self._own_event(OPENED, {"resumedAfter": resumed.number, "anchors": self._found}))
-        self._thread.start()
+        self._writer.start()
 
     def _take_lock(self) -> int:
         """Waits for a worker that was killed, whose place this one takes, to be gone."""
@@ -121,8 +131,8 @@ class AuditLog(Audit):
     def record(self, event: Event | Lazy) -> None:
         self._recorded += 1
         self._waiting.append(event)
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._gathering is None:
+            self._gather()
 
     async def settle(self) -> None:
         if self._write_through:
@@ -137,12 +147,67 @@ class AuditLog(Audit):
     async def aclose(self) -> None:
         """Ends the run: writes and anchors all of it."""
         self.record(self._own_event(CLOSED, {}))
-        self._closing = True
-        self._wake.set()
-        self._urgent.set()
-        await asyncio.to_thread(self._thread.join)
+        self._batches.put(_Batch(self._lines(len(self._waiting)), self._chain.place, is_last=True))
+        await asyncio.to_thread(self._writer.join)
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._heads.close()
         os.close(self._lock)
+
+    def _gather(self) -> None:
+        """Lets more come, for a moment: what is written together costs one system call."""
+        self._gathering = self._loop.call_later(0 if self._write_through else _GATHERING_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Gives the thread the next lines, unless it has some: then the rest waits where it is counted."""
+        self._gathering = None
+        if self._written < self._handed_over or not self._waiting:
+            return
+        lines = self._lines(_LINES_AT_ONCE)
+        self._handed_over = self._chain.place.number
+        self._batches.put(_Batch(lines, self._chain.place))
+
+    def _lines(self, most: int) -> bytes:
+        """Of what has waited longest."""
+        waiting, lines = self._waiting, list[bytes]()
+        while waiting and len(lines) < most:
+            event = waiting.popleft()
+            lines.append(self._chain.line(self._made(event) if callable(event) else event))
+        return b"".join(lines)
+
+    def _made(self, event: Lazy) -> Event:
+        try:
+            return event()
+        except Exception as error:
+            logger.exception("an event of the audit log could not be made")
+            return self._own_event(FAILED, {"error": type(error).__name__})
+
+    def _hear(self, number: int, failure: str | None) -> None:
+        """What the thread tells."""
+        if failure is not None and self._failure is None:
+            logger.error("%s", failure)
+        self._failure = failure
+        self._written = number
+        if self._waiting and self._gathering is None:
+            if len(self._waiting) >= _LINES_AT_ONCE:
+                self._hand_over()
+            else:
+                self._gather()
+        if self._settling:
+            self._settle(number, failure)
+
+    def _settle(self, number: int, failure: str | None) -> None:
+        left = []
+        for wanted, waiter in self._settling:
+            if waiter.done():
+                continue
+            if wanted <= number:
+                waiter.set_result(None)
+            elif failure is not None:
+                waiter.set_exception(AuditUnavailable(failure))
+            else:
+                left.append((wanted, waiter))
+        self._settling = left
 
     def _own_event(self, name: str, details: Mapping[str, Any]) -> Event:
         return {
@@ -158,55 +223,29 @@ class AuditLog(Audit):
 
     # What follows runs in the thread.
 
-    def _run(self) -> None:
-        pending, following = b"", BEGINNING
-        last = Place(self._written, b"")
-        anchor_at = 0.0
-        while True:
-            if pending:
-                self._urgent.wait(_RETRY_SECONDS)
+    def _run(self, written: Place) -> None:
+        unwritten, end, is_last = b"", written, False
+        anchored, anchor_at = written, 0.0
+        while not is_last:
+            if unwritten:
+                timeout: float | None = _RETRY_SECONDS
             else:
-                self._wake.wait(None if last.number == self._anchored else max(0.0, anchor_at - time.monotonic()))
-                if not self._write_through:
-                    # A moment in which more comes; what is written in it costs one system call.
-                    self._urgent.wait(_GATHERING_SECONDS)
-            is_last = self._closing
-            self._wake.clear()
+                timeout = None if written == anchored else max(0.0, anchor_at - time.monotonic())
+            with contextlib.suppress(queue.Empty):
+                lines, end, is_last = self._batches.get(timeout=timeout)
+                unwritten += lines
             try:
-                # What could not be written goes first; the rest waits where it is counted.
-                if pending:
-                    self._write(pending)
-                    pending, last = b"", following
-                pending, following = self._take()
-                if pending:
-                    self._write(pending)
-                    pending, last = b"", following
-                if last.number > self._anchored and (is_last or time.monotonic() >= anchor_at):
+                if unwritten:
+                    self._write(unwritten)
+                    unwritten, written = b"", end
+                if written != anchored and (is_last or time.monotonic() >= anchor_at):
                     os.fsync(self._file)
-                    self._heads.anchor(self._name, last)
-                    self._anchored = last.number
-                    anchor_at = time.monotonic() + _ANCHOR_SECONDS
-                self._tell(last.number, None)
+                    self._heads.anchor(self._name, written)
+                    anchored, anchor_at = written, time.monotonic() + _ANCHOR_SECONDS
+                self._tell(written.number, None)
             except (OSError, sqlite3.Error) as error:
-                self._tell(last.number, f"the audit log cannot be written: {error}")
-            if is_last:
-                self._end(pending)
-                return
-
-    def _take(self) -> tuple[bytes, Place]:
-        """The lines of all that waits, and the place of their end."""
-        lines: list[bytes] = []
-        while self._waiting:
-            event = self._waiting.popleft()
-            lines.append(self._chain.line(self._made(event) if callable(event) else event))
-        return b"".join(lines), self._chain.place
-
-    def _made(self, event: Lazy) -> Event:
-        try:
-            return event()
-        except Exception as error:
-            logger.exception("an event of the audit log could not be made")
-            return self._own_event(FAILED, {"error": type(error).__name__})
+                self._tell(written.number, f"the audit log cannot be written: {error}")
+        self._end(unwritten)
 
     def _write(self, data: bytes) -> None:
         if self._file < 0 or self._size >= self._file_size:
@@ -245,27 +284,6 @@ class AuditLog(Audit):
             logger.error("%d bytes of the audit log could not be written", len(pending))
         if self._file >= 0:
             os.close(self._file)
-
-    # What follows runs in the event loop again.
-
-    def _hear(self, number: int, failure: str | None) -> None:
-        if failure is not None and self._failure is None:
-            logger.error("%s", failure)
-        self._failure = failure
-        self._written = number
-        if not self._settling:
-            return
-        left = []
-        for wanted, waiter in self._settling:
-            if waiter.done():
-                continue
-            if wanted <= number:
-                waiter.set_result(None)
-            elif failure is not None:
-                waiter.set_exception(AuditUnavailable(failure))
-            else:
-                left.append((wanted, waiter))
-        self._settling = left
 
 
 def _go_on(path: Path, name: str, key: bytes, place: Place, anchor: Place) -> tuple[Place, bool]:

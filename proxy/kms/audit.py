@@ -14,7 +14,7 @@ Event = Mapping[str, Any]
 """A record as CloudTrail has them; a JSON object without secrets."""
 
 Lazy = Callable[[], Event]
-"""Makes an event of what does not change any more; it is called once, later, perhaps in another thread."""
+"""Makes an event of what does not change any more; it is called once, later."""
 
 _EVENT_VERSION: Final = "1.11"
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from proxy.audit import files
-from proxy.audit.chain import chain_key, read
+from proxy.audit.chain import BEGINNING, Place, chain_key, read
+from proxy.audit.heads import Heads
 from proxy.audit.log import CLOSED, FAILED, OPENED, AuditLog
 from proxy.audit.verify import Fault, Report, verify
 from proxy.kms.audit import AuditUnavailable
@@ -35,7 +36,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
 
     yield open_log
     for log in logs:
-        if log._thread.is_alive():
+        if log._writer.is_alive():
             await log.aclose()
 
 
@@ -55,6 +56,14 @@ def checked(directory: Path) -> Report:
 
 def faults(directory: Path) -> list[Fault]:
     return [finding.fault for finding in checked(directory).findings]
+
+
+def anchored(directory: Path) -> int:
+    heads = Heads(directory / files.HEADS, KEY)
+    try:
+        return heads.read().heads.get(NAME, BEGINNING).number
+    finally:
+        heads.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -110,12 +119,12 @@ async def test_lines_are_json_with_their_place_in_the_chain(opened: Open, tmp_pa
 
 async def test_events_reach_the_file_soon_and_the_anchor_within_a_second(opened: Open, tmp_path: Path) -> None:
     log = opened()
-    await until(lambda: log._anchored == 1)
+    await until(lambda: anchored(tmp_path) == 1)
     log.record(event(1))
     began = time.monotonic()
     await until(lambda: "Event1" in events(tmp_path))
     assert time.monotonic() - began < 0.5
-    await until(lambda: log._anchored == 2)
+    await until(lambda: anchored(tmp_path) == 2)
     assert time.monotonic() - began < 1.5
     assert faults(tmp_path) == []
 
@@ -196,14 +205,13 @@ def kill(log: AuditLog) -> None:
     """Leaves the log as a process that is killed leaves it."""
     os.close(log._lock)
     log._heads.close()
-    log._closing = True
-    log._thread.join = lambda *_: None  # type: ignore[method-assign]
+    log._writer.join = lambda *_: None  # type: ignore[method-assign]
 
 
 class Frozen(AuditLog):
     """A log whose thread never writes."""
 
-    def _run(self) -> None:
+    def _run(self, written: Place) -> None:
         return
 
 
