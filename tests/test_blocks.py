@@ -1,6 +1,10 @@
 """A long body in blocks: every byte once and in order, cut at multiples of 64 KiB, however the reads cut it."""
 
+import asyncio
+import socket
+from collections.abc import Iterable, Iterator
 from hashlib import shake_128
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +17,55 @@ UNIT = 65_536
 DATA = shake_128(b"data").digest(12 * UNIT + 4321)
 
 
+class Transport:
+    """A transport that reads where its peer sends to it, when the test says so."""
+
+    def __init__(self) -> None:
+        self.peer, self._own = socket.socketpair()
+        self._own.setblocking(False)
+        self.reads = True
+        self.closing = False
+        self.protocol: BlockReceiver | None = None
+
+    def get_extra_info(self, name: str) -> object:
+        return self._own if name == "socket" else None
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def set_protocol(self, protocol: BlockReceiver) -> None:
+        self.protocol = protocol
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def turn(self) -> int:
+        """The event loop's turn: one read, as far as there is anything."""
+        assert self.reads
+        assert self.protocol is not None
+        try:
+            size = self._own.recv_into(self.protocol.get_buffer(-1))
+        except BlockingIOError:
+            return 0
+        self.protocol.buffer_updated(size)
+        return size
+
+    def close(self) -> None:
+        self.peer.close()
+        self._own.close()
+        self.protocol = None
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    made = Transport()
+    yield made
+    made.close()
+
+
 class Source:
     """The connection, of which the body wants only this."""
 
@@ -20,6 +73,8 @@ class Source:
         self.waiting = 0
         self.lost: list[Exception | None] = []
         self.sizes: list[int] = []
+
+    def fetch(self) -> None: ...
 
     def pause_reading(self) -> None: ...
 
@@ -44,12 +99,32 @@ class Source:
         self.left = left
 
 
+def receiver_of(
+    carrier: Source,
+    body: AnswerBody,
+    begun: Iterable[bytes],
+    left: int,
+    *,
+    beforehand: int = 0,
+    one_more: bool = False,
+    transport: Transport | None = None,
+) -> BlockReceiver:
+    own = transport or Transport()
+    receiver = BlockReceiver(
+        cast("asyncio.Transport", own), carrier, body, begun, left, beforehand=beforehand, one_more=one_more
+    )
+    receiver.begin(reading=True)
+    if transport is None:
+        own.close()
+    return receiver
+
+
 def receive(data: bytes, begun: list[bytes], reads: list[int]) -> tuple[list[bytes], Source]:
     """The pieces that the body was fed, when every read brings as much as the next of ``reads``, or less."""
     source = Source()
     body = AnswerBody(source)
     position = sum(map(len, begun))
-    receiver = BlockReceiver(source, body, begun, len(data) - position)
+    receiver = receiver_of(source, body, begun, len(data) - position)
     number = 0
     while position < len(data):
         buffer = receiver.get_buffer(-1)
@@ -81,7 +156,7 @@ def test_any_reads_give_the_body_in_whole_units(size: int, begun: int, reads: li
 def test_a_byte_too_many_is_seen_and_dropped(size: int) -> None:
     source = Source()
     body = AnswerBody(source)
-    receiver = BlockReceiver(source, body, [], size, one_more=True)
+    receiver = receiver_of(source, body, [], size, one_more=True)
     data = DATA[:size] + b"!"
     while data:
         buffer = receiver.get_buffer(-1)
@@ -95,7 +170,7 @@ def test_a_byte_too_many_is_seen_and_dropped(size: int) -> None:
 def test_without_that_no_more_is_read_than_the_body_has() -> None:
     for size in (100, 4 * UNIT):
         source = Source()
-        receiver = BlockReceiver(source, AnswerBody(source), [], size)
+        receiver = receiver_of(source, AnswerBody(source), [], size)
         assert len(receiver.get_buffer(-1)) == size
         receiver.buffer_updated(size)
         assert source.left == 0
@@ -109,7 +184,7 @@ def test_what_was_handed_on_is_not_written_to_again() -> None:
 async def test_bytes_that_are_not_handed_on_yet_are_progress_all_the_same() -> None:
     source = Source()
     body = AnswerBody(source)
-    receiver = BlockReceiver(source, body, [], 4 * UNIT)
+    receiver = receiver_of(source, body, [], 4 * UNIT)
     waiter = body._more()
     waiter.send(None)
     assert source.waiting == 1
@@ -122,7 +197,93 @@ async def test_bytes_that_are_not_handed_on_yet_are_progress_all_the_same() -> N
 @pytest.mark.parametrize("error", [None, ConnectionResetError()])
 def test_the_connection_learns_of_its_loss(error: Exception | None) -> None:
     source = Source()
-    receiver = BlockReceiver(source, AnswerBody(source), [], UNIT)
+    receiver = receiver_of(source, AnswerBody(source), [], UNIT)
     receiver.eof_received()
     receiver.connection_lost(error)
     assert source.lost == [error]
+
+
+def fetched(receiver: BlockReceiver, body: AnswerBody) -> int:
+    """Bytes that are handed on at once when the next piece is wanted."""
+    receiver.fetch()
+    size = sum(map(len, body._pieces))
+    body._pieces.clear()
+    return size
+
+
+def test_what_has_come_is_read_when_it_is_wanted_and_not_before(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [], 8 * UNIT, transport=transport)
+    transport.peer.setblocking(False)
+    transport.peer.send(DATA[: UNIT + 5])
+    assert transport.turn() == UNIT + 5
+    assert not transport.reads
+    assert [len(piece) for piece in body._pieces] == [UNIT]
+    body._pieces.clear()
+    sent = transport.peer.send(DATA[UNIT + 5 : 2 * UNIT])
+    assert fetched(receiver, body) == (UNIT if sent == UNIT - 5 else 0)
+    assert not transport.reads
+
+
+def test_where_nothing_has_come_the_transport_reads_on(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [DATA[:UNIT]], 8 * UNIT, transport=transport)
+    transport.peer.send(DATA[: UNIT // 2])
+    transport.turn()
+    assert transport.reads
+    transport.peer.send(DATA[: UNIT // 2])
+    transport.turn()
+    assert not transport.reads
+    body._pieces.clear()
+    assert fetched(receiver, body) == 0
+    assert transport.reads
+
+
+def test_after_some_blocks_it_is_the_turn_of_others(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [], 100 * UNIT, transport=transport)
+    transport.pause_reading()
+    receiver._reading = False
+    at_once = 0
+    while not transport.reads:
+        transport.peer.send(DATA[:UNIT])
+        at_once += fetched(receiver, body) > 0
+    assert at_once == 8
+    assert transport.turn() > 0
+    assert not transport.reads
+
+
+def test_a_closed_connection_is_left_to_the_transport(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [DATA[:UNIT]], 8 * UNIT, transport=transport)
+    transport.pause_reading()
+    receiver._reading = False
+    transport.peer.close()
+    assert fetched(receiver, body) == UNIT
+    assert transport.reads
+    receiver._reading, transport.closing = False, True
+    assert fetched(receiver, body) == 0
+
+
+def test_a_body_that_nobody_wants_flows(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [], 8 * UNIT, transport=transport)
+    receiver.let_flow()
+    for _ in range(3):
+        transport.peer.send(DATA[:UNIT])
+        transport.turn()
+        assert transport.reads
+
+
+def test_so_much_is_read_before_anybody_wants_it(transport: Transport) -> None:
+    body = AnswerBody(Source())
+    receiver = receiver_of(Source(), body, [], 8 * UNIT, beforehand=2 * UNIT, transport=transport)
+    for reads in (True, False):
+        transport.peer.send(DATA[:UNIT])
+        transport.turn()
+        assert transport.reads is reads
+    body._pieces.clear()
+    assert fetched(receiver, body) == 0
+    transport.peer.send(DATA[:UNIT])
+    transport.turn()
+    assert not transport.reads

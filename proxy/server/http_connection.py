@@ -73,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._next: asyncio.Future[None] | None = None
         """Resolved when there is something in the queue."""
         self._drained: asyncio.Future[None] | None = None
+        self._receiver: BlockReceiver | None = None
+        """What reads the body of the request that was parsed last, while that is long."""
         self._writing_paused = False
         self._reading_paused = False
         self._refused = False
@@ -122,8 +124,10 @@ class Connection(asyncio.Protocol):
                 self._head_since = self._loop.time()
             self._throttle()
             if self._parser.left >= LONG and not self._gone:
-                receiver = BlockReceiver(self, self, (), self._parser.left)
-                receive_by(self._wire, receiver, paused=self._reading_paused)
+                most = 2 * self.limits.buffer
+                self._receiver = BlockReceiver(self._wire, self, self, (), self._parser.left, beforehand=most)
+                self._receiver.begin(reading=not self._reading_paused)
+                self._reading_paused = False
 
     def feed(self, piece: Buffer) -> None:
         """See ``Taker``: of a long body."""
@@ -137,9 +141,11 @@ class Connection(asyncio.Protocol):
 
     def received(self, size: int, left: int) -> None:  # noqa: ARG002
         """See ``Carrier``."""
-        self._throttle()
-        if not left and not self._gone:
-            receive_by(self._wire, self, paused=self._reading_paused)
+        if not left:
+            self._receiver = None
+            if not self._gone:
+                receive_by(self._wire, self, paused=False)
+                self._throttle()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -154,7 +160,7 @@ class Connection(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Stops or resumes reading, by how much waits."""
-        if self._gone:
+        if self._gone or self._receiver is not None:
             return
         queue = self._queue
         held = self._exchange.held if self._exchange is not None else 0
@@ -256,6 +262,7 @@ class Connection(asyncio.Protocol):
             return
         if self._wire.can_write_eof():
             self._wire.write_eof()
+        self.let_flow()
         await asyncio.sleep(self.limits.linger_seconds)
 
     # Time.
@@ -282,6 +289,14 @@ class Connection(asyncio.Protocol):
 
     def goes_on(self) -> None:
         self._waiting_since = None
+
+    def fetch(self) -> None:
+        if self._receiver is not None:
+            self._receiver.fetch()
+
+    def let_flow(self) -> None:
+        if self._receiver is not None:
+            self._receiver.let_flow()
 
     def body_taken(self) -> None:
         if self._reading_paused:

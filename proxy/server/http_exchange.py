@@ -35,8 +35,16 @@ class Connection(Wire, Protocol):
 
     def goes_on(self) -> None: ...
 
+    def fetch(self) -> None:
+        """More of the body is wanted: what has come already is fed now."""
+        ...
+
+    def let_flow(self) -> None:
+        """Nothing of the body is wanted any more; it is to come all the same."""
+        ...
+
     def body_taken(self) -> None:
-        """Less of the body is held than before, or nothing of it is wanted any more."""
+        """Less of the body is held than before."""
         ...
 
 
@@ -149,22 +157,29 @@ class Exchange:
         pieces.clear()
         return bytes(whole)
 
+    async def _more(self) -> None:
+        self.reading = True
+        self._connection.waits()
+        try:
+            while not self._pieces and not self.ended and not self._error:
+                await self._wait()
+        finally:
+            self.reading = False
+            self._connection.goes_on()
+
     async def read(self) -> Buffer:
         """The next bytes of the body, ``b""`` at its end."""
         connection = self._connection
-        self.reading = True
-        connection.waits()
-        try:
-            if self._expects:
-                self._expects = False
+        if self._expects:
+            self._expects = False
+            try:
                 connection.send(_CONTINUE)
-            while not self._pieces and not self.ended and not self._error:
-                await self._wait()
-        except ConnectionError as error:
-            raise BodyCutShort(_CLIENT_CLOSED) from error
-        finally:
-            self.reading = False
-            connection.goes_on()
+            except ConnectionError as error:
+                raise BodyCutShort(_CLIENT_CLOSED) from error
+        if not self._pieces and not self.ended:
+            connection.fetch()
+            if not self._pieces and not self.ended and not self._error:
+                await self._more()
         if self._error:
             raise BodyCutShort(self._error)
         if not self._pieces:
@@ -203,6 +218,7 @@ class Exchange:
         self._pieces.clear()
         self.held = 0
         self._connection.body_taken()
+        self._connection.let_flow()
         try:
             async with asyncio.timeout(self._connection.limits.linger_seconds):
                 while not self.ended and not self._error:

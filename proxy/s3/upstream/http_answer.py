@@ -14,6 +14,10 @@ _LOW_WATER: Final = 256 * 1024
 class Source(Protocol):
     """The connection that the body comes by."""
 
+    def fetch(self) -> None:
+        """More is wanted: what has come already is fed now."""
+        ...
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
@@ -45,6 +49,8 @@ class AnswerBody:
         return self
 
     async def __anext__(self) -> Buffer:
+        if not self._pieces and not self._ended and self._error is None:
+            self._source.fetch()
         while not self._pieces:
             if self._error is not None:
                 raise self._error

@@ -83,6 +83,8 @@ class Connection(asyncio.Protocol):
         self._pieces: list[bytes] = []
         """Body bytes that came together with the head."""
         self._body: AnswerBody | None = None
+        self._receiver: BlockReceiver | None = None
+        """What reads the answer's body, while that is long."""
         self._left: int | None = None
         """Body bytes that are still to come; None where the parser finds the end."""
         self._until_close = False
@@ -258,9 +260,10 @@ class Connection(asyncio.Protocol):
         """See ``Carrier``."""
         before, self._left = self._left or 0, left
         if not left:
+            self._receiver = None
             self._reusable = self._reusable and size == before
             if not self.closed:
-                receive_by(self._transport, self, paused=self._reading_paused)
+                receive_by(self._transport, self, paused=False)
             self._complete = True
             self._settle()
 
@@ -306,8 +309,9 @@ class Connection(asyncio.Protocol):
             self._left -= sum(map(len, pieces))
             self._parser = None
             if self._left >= LONG:
-                receiver = BlockReceiver(self, body, pieces, self._left, one_more=True)
-                receive_by(self._transport, receiver, paused=self._reading_paused)
+                self._receiver = BlockReceiver(self._transport, self, body, pieces, self._left, one_more=True)
+                self._receiver.begin(reading=not self._reading_paused)
+                self._reading_paused = False
                 pieces = []
         for piece in pieces:
             body.feed(piece)
@@ -387,8 +391,13 @@ class Connection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
+    def fetch(self) -> None:
+        """More of the answer is wanted: what has come already is fed now."""
+        if self._receiver is not None:
+            self._receiver.fetch()
+
     def pause_reading(self) -> None:
-        if not self._reading_paused and not self.closed:
+        if not self._reading_paused and not self.closed and self._receiver is None:
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -409,5 +418,7 @@ class Connection(asyncio.Protocol):
         if self._left is not None and self._left <= _SMALL_REST and self._reusable and self._sent:
             self.waits()
             self.resume_reading()
+            if self._receiver is not None:
+                self._receiver.let_flow()
         else:
             self.abort()
