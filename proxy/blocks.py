@@ -22,7 +22,7 @@ LONG: Final = 256 * 1024
 _UNIT: Final = 64 * 1024
 _AT_ONCE: Final = 8
 """Blocks that a consumer gets without waiting before it is the others' turn."""
-_BLOCK: Final = 256 * 1024
+_BLOCK: Final = 512 * 1024
 
 
 class Taker(Protocol):

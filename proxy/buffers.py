@@ -12,7 +12,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from proxy.stream import Buffer
 
-BLOCK: Final = 5 * 64 * 1024 + 256
+BLOCK: Final = 9 * 64 * 1024 + 256
 """Bytes of a block that is kept: what is read at a time, sealed, with a segment that had been waiting and a frame."""
 _KEPT: Final = 32
 """Blocks that are kept at most while nobody uses them."""

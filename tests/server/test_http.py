@@ -431,7 +431,7 @@ async def test_a_large_body_comes_in_large_pieces_and_with_back_pressure() -> No
             sent += len(piece)
             await c.writer.drain()
         assert (await c.answer())[2] == b"%d" % length
-    assert 32 << 10 < largest <= 256 << 10
+    assert 32 << 10 < largest <= 512 << 10
 
 
 async def test_a_body_that_the_client_cuts_short_is_an_error() -> None:
