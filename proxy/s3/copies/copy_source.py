@@ -154,8 +154,8 @@ async def look_at(
     """The source as the store holds it now. ``check_key``: whether ``customer_key`` is held against what it needs.
 
     Raises:
-        AwsError: there is no such object or version, or the version is a delete marker; a customer's key is missing
-            or not needed.
+        AwsError: there is no such object or version, or the version is a delete marker; a customer's key is missing,
+            wrong or not needed.
         EnvelopeError: it is damaged.
     """
     records = await records_of(gateway, source.target)
@@ -167,7 +167,7 @@ async def look_at(
     size, named = stored_length(answer), source.request.parameter("versionId") is not None
     stored = await describe(gateway, source.record, source.target.key, answer.headers, size, records, named=named)
     if check_key:
-        customer_keys.check_presence(stored.header, customer_key)
+        customer_keys.check(stored.header, customer_key, source.target.arn)
     return Source(source, stored, answer.headers, records, customer_key)
 
 

@@ -32,6 +32,11 @@ def is_multipart(etag: str) -> bool:
     return _MULTIPART.fullmatch(etag) is not None
 
 
+def may_need_key(etag: str) -> bool:
+    """Whether an ETag shown to clients may be that of an object under SSE-C, which never is an MD5."""
+    return "-" in etag
+
+
 def to_client(upstream_etag: str, record: ObjectRecord | None = None) -> str:
     """What clients see of an encrypted object with this ETag in the store, or of the one that the record is about."""
     if record is not None:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from multidict import CIMultiDict
 
+from proxy.aws.errors import AwsError
 from proxy.aws.message import Headers, Request, Response
 from proxy.envelope import parts, ranges, v1
 from proxy.envelope.layers import AnyOpener
@@ -34,6 +35,7 @@ from proxy.s3.objects.stored import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.head_object import look_up
 from proxy.s3.operations.object_answers import (
+    check_key_first,
     checksums_of,
     extent_headers,
     extent_of,
@@ -94,8 +96,8 @@ async def read_object(gateway: Gateway, call: Call) -> Response:
     sse.refuse_choice(call.request.headers)
     query = upstream_query(call)
     wanted = wanted_of(call)
-    use = partial(_open, customer_keys.parse(call.request, gateway.settings))
-    return await of_one_object(lambda: _get(gateway, call, query, wanted, use))
+    customer_key = customer_keys.parse(call.request, gateway.settings)
+    return await of_one_object(lambda: _get(gateway, call, query, wanted, customer_key))
 
 
 get_object = operation("GetObject", "GET", Level.OBJECT, "s3:GetObject")(read_object)
@@ -104,7 +106,9 @@ get_object_version = operation("GetObject", "GET", Level.OBJECT, "s3:GetObjectVe
 )
 
 
-async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None, use: Use[Response]) -> Response:
+async def _get(
+    gateway: Gateway, call: Call, query: str, wanted: Wanted | None, customer_key: CustomerKey | None
+) -> Response:
     """The answer, of one and the same object.
 
     Raises:
@@ -112,7 +116,15 @@ async def _get(gateway: Gateway, call: Call, query: str, wanted: Wanted | None, 
     """
     records = await records_of(gateway, call.target)
     conditions = await preconditions.for_read(gateway, call, records)
-    return await read(gateway, call, query, wanted, records, conditions, use)
+    try:
+        answer = await read(gateway, call, query, wanted, records, conditions, partial(_open, customer_key))
+    except AwsError as error:
+        if error.status == 412:
+            await check_key_first(gateway, call, customer_key)
+        raise
+    if answer.status == 304:
+        await check_key_first(gateway, call, customer_key, answer.headers.get("ETag"))
+    return answer
 
 
 async def read(

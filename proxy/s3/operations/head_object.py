@@ -20,6 +20,7 @@ from proxy.s3.objects.store_reads import of_one_object
 from proxy.s3.objects.stored import StoredObject, describe, unlock_whole
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import (
+    check_key_first,
     checksums_of,
     extent_headers,
     extent_of,
@@ -52,7 +53,11 @@ async def _answer(gateway: Gateway, call: Call, wanted: Wanted | None, customer_
     conditions = await preconditions.for_read(gateway, call, records)
     answer = await _head(gateway.upstream, call, upstream_query(call), conditions)
     if answer.status == 304:
-        return not_modified(call, answer, records)
+        unchanged = not_modified(call, answer, records)
+        await check_key_first(gateway, call, customer_key, unchanged.headers.get("ETag"))
+        return unchanged
+    if answer.status == 412:
+        await check_key_first(gateway, call, customer_key)
     stored = await _described(gateway, call, answer, records)
     customer_keys.check(stored.header, customer_key, call.target.arn)
     if stored.header is not None:

@@ -8,14 +8,17 @@ from urllib.parse import quote
 from multidict import CIMultiDict
 
 from proxy.aws import checksums
-from proxy.aws.message import Headers, Response
+from proxy.aws.message import Headers, Request, Response
+from proxy.envelope import header as envelope_header
 from proxy.envelope import ranges
 from proxy.envelope.parts import PartsTable
 from proxy.envelope.v1 import Unlocked
-from proxy.s3.encryption import sse
+from proxy.s3.encryption import customer_keys, sse
 from proxy.s3.encryption.customer_keys import CustomerKey
 from proxy.s3.errors import invalid_argument, invalid_request, no_such_key
+from proxy.s3.forwarding import store_error
 from proxy.s3.gateway import Call, Gateway
+from proxy.s3.listings.delete_markers import named_marker
 from proxy.s3.multipart.uploads import COMPOSITE, FULL_OBJECT, part_number
 from proxy.s3.objects import byte_range
 from proxy.s3.objects import etag as etags
@@ -122,6 +125,26 @@ def not_modified(call: Call, answer: Response, records: Sequence[ObjectRecord]) 
         elif not call.record.mixed:
             headers["ETag"] = etags.to_client(upstream_etag)
     return Response(304, headers)
+
+
+async def check_key_first(
+    gateway: Gateway, call: Call, customer_key: CustomerKey | None, shown: str | None = None
+) -> None:
+    """Holds the customer's key against the object before it is said of it that a condition does not hold, which the
+    store has decided without the key. ``shown``: the ETag that is about to be shown, if there is one.
+
+    AWS documents no order; MinIO, too, looks whether there is a key first, and LocalStack whether it is the right one.
+
+    Raises:
+        AwsError: as ``customer_keys.check``; the store's refusal, such as NoSuchKey.
+    """
+    if customer_key is None and shown is not None and not etags.may_need_key(shown):
+        return
+    answer = await gateway.upstream.send(Request("HEAD", call.target.path, upstream_query(call)))
+    await answer.aclose()
+    if answer.status != 200:
+        raise await named_marker(gateway, call, await store_error(answer, call))
+    customer_keys.check(envelope_header.decode(answer.headers), customer_key, call.target.arn)
 
 
 def wants_checksums(call: Call, wanted: Wanted | None) -> bool:

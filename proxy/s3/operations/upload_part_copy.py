@@ -106,9 +106,9 @@ async def _open(
         nonlocal found
         found = True
         check_version(source, answer.headers)
+        customer_keys.check(stored.header, customer_key, source.target.arn)
         modified = answer.headers.get("Last-Modified")
         copy_source.check_conditions(call.request.headers, stored, modified, gateway.clock())
-        customer_keys.check_presence(stored.header, customer_key)
         _check_range(stored, piece, wanted)
         version_id, length = answer.headers.get("x-amz-version-id"), piece.last - piece.first + 1
         if stored.header is None:

@@ -21,6 +21,7 @@ from proxy.s3.encryption.data_keys import open_table_key
 from proxy.s3.gateway import Target
 from proxy.s3.operation import Operation
 from proxy.s3.operations.complete_multipart_upload import complete_multipart_upload
+from proxy.s3.operations.copy_object import copy_object
 from proxy.s3.operations.get_object import get_object
 from proxy.s3.operations.get_object_attributes import get_object_attributes
 from proxy.s3.operations.head_object import head_object
@@ -100,6 +101,59 @@ async def test_without_it_there_is_none(operation: Operation) -> None:
         assert (error.status, error.code, error.message) == (400, "InvalidRequest", NEEDED)
     error = await refused(world, operation, **OTHER)
     assert (error.status, error.code, error.message) == (403, "AccessDenied", WRONG)
+
+
+def conditions(etag: str, prefix: str = "") -> list[dict[str, str]]:
+    """One that an object with this ETag does not meet by If-None-Match, and one by If-Match."""
+    return [{f"{prefix}If-None-Match": etag}, {f"{prefix}If-Match": '"00"'}]
+
+
+@pytest.mark.parametrize("operation", [get_object, head_object])
+@pytest.mark.parametrize("query", ["", "versionId=v1"])
+async def test_who_has_not_the_key_is_not_told_whether_a_condition_holds(operation: Operation, query: str) -> None:
+    world = await secure_world()
+    etag = (await world.do(put_object, body=BODY, **MINE)).headers["ETag"]
+    world.stored.version_id = "v1" if query else None
+    for headers in conditions(etag):
+        error = await refused(world, operation, query, **headers)
+        assert (error.status, error.code, error.message) == (400, "InvalidRequest", NEEDED)
+        error = await refused(world, operation, query, **headers, **OTHER)
+        assert (error.status, error.code, error.message) == (403, "AccessDenied", WRONG)
+    assert (await world.do(operation, query, **{"If-None-Match": etag}, **MINE)).status == 304
+    assert (await refused(world, operation, query, **{"If-Match": '"00"'}, **MINE)).status == 412
+
+
+@pytest.mark.parametrize("operation", [get_object, head_object])
+@pytest.mark.parametrize(("rule", "asked"), [(EncryptionRule(), 1), (EncryptionRule("aws:kms"), 2)])
+async def test_a_condition_on_an_object_that_takes_no_key(
+    operation: Operation, rule: EncryptionRule, asked: int
+) -> None:
+    """The store is asked again for the head of an object only if its ETag may be that of one under SSE-C."""
+    world = await secure_world(rule)
+    etag = (await world.do(put_object, body=BODY)).headers["ETag"]
+    for headers in conditions(etag):
+        error = await refused(world, operation, **headers, **MINE)
+        assert (error.status, error.code, error.message) == (400, "InvalidRequest", NOT_NEEDED)
+    before = len(world.store.sent)
+    assert (await world.do(operation, **{"If-None-Match": etag})).status == 304
+    assert len(world.store.sent) == before + asked
+    assert (await refused(world, operation, **{"If-Match": '"00"'})).status == 412
+
+
+async def test_a_copy_without_the_sources_key_is_not_told_whether_a_condition_holds() -> None:
+    world = await secure_world()
+    etag = (await world.do(put_object, body=BODY, **MINE)).headers["ETag"]
+    upload_id = await create(world)
+    prefix = "x-amz-copy-source-"
+    mine, other = ({name.replace("x-amz-", prefix): value for name, value in key.items()} for key in (MINE, OTHER))
+    for operation, query in ((copy_object, ""), (upload_part_copy, f"partNumber=1&uploadId={upload_id}")):
+        for condition in conditions(etag, prefix):
+            headers = {"x-amz-copy-source": "b/k", **condition}
+            if operation is copy_object:
+                headers["x-amz-metadata-directive"] = "REPLACE"
+            assert (await refused(world, operation, query, **headers)).message == NEEDED
+            assert (await refused(world, operation, query, **headers, **other)).message == WRONG
+            assert (await refused(world, operation, query, **headers, **mine)).status == 412
 
 
 @pytest.mark.parametrize("operation", [get_object, head_object])
