@@ -4,7 +4,7 @@ A transform is sans-I/O. Its output must not depend on how its input is cut into
 transform to that.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -52,6 +52,33 @@ class Pipeline:
             last = stage.finalize()
             rest = bytes(ready) + last if ready else last
         return rest
+
+
+class Scatterer(Transform, Protocol):
+    """A transform whose output may lie in several places."""
+
+    def scatter(self, data: Buffer) -> Sequence[Buffer]:
+        """As ``update``, without joining what comes out."""
+        ...
+
+
+class Gatherer(Transform, Protocol):
+    """A transform whose input may lie in several places."""
+
+    def gather(self, pieces: Sequence[Buffer]) -> Buffer:
+        """As ``update`` with the pieces joined."""
+        ...
+
+
+class Gathering(Pipeline):
+    """A pipeline of two, between which nothing is joined."""
+
+    def __init__(self, first: Scatterer, second: Gatherer) -> None:
+        super().__init__(first, second)
+        self._scatter, self._gather = first.scatter, second.gather
+
+    def update(self, data: Buffer) -> Buffer:
+        return self._gather(self._scatter(data))
 
 
 class ByteStream(Protocol):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stream import Buffer, Pipeline, pump, read_all
+from proxy.stream import Buffer, Gathering, Pipeline, pump, read_all
 
 
 class Block:
@@ -81,6 +81,25 @@ def test_a_pipeline_is_its_stages_one_after_another(data: bytes, cuts: list[int]
     pipeline = Pipeline(Block(7, b"<"), Block(5, b">"))
     output = b"".join([bytes(pipeline.update(piece)) for piece in cut(data, cuts)])
     output += bytes(pipeline.finalize())
+    assert output == blocks(blocks(data, 7, b"<"), 5, b">")
+
+
+class Halves(Block):
+    """A block whose input and output lie in several places."""
+
+    def scatter(self, data: Buffer) -> Sequence[Buffer]:
+        ready = self.update(data)
+        return ready[: len(ready) // 2], ready[len(ready) // 2 :]
+
+    def gather(self, pieces: Sequence[Buffer]) -> Buffer:
+        return self.update(b"".join(pieces))
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
+def test_what_is_gathered_is_what_a_pipeline_gives(data: bytes, cuts: list[int]) -> None:
+    gathering = Gathering(Halves(7, b"<"), Halves(5, b">"))
+    output = b"".join([bytes(gathering.update(piece)) for piece in cut(data, cuts)])
+    output += bytes(gathering.finalize())
     assert output == blocks(blocks(data, 7, b"<"), 5, b">")
 
 

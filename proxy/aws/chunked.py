@@ -84,7 +84,14 @@ class ChunkedDecoder:
         return self._trailers
 
     def update(self, data: Buffer) -> Buffer:
-        """The payload in the next bytes of the body, mostly as views of them.
+        """The payload in the next bytes of the body, mostly as a view of them. Raises as ``scatter``."""
+        ready = self.scatter(data)
+        if len(ready) == 1:
+            return ready[0]
+        return joined(ready) if ready else b""
+
+    def scatter(self, data: Buffer) -> Sequence[Buffer]:
+        """The payload in the next bytes of the body, as views of them.
 
         Raises:
             AwsError: IncompleteBody, InvalidChunkSizeError, MalformedTrailerError, SignatureDoesNotMatch.
@@ -104,9 +111,7 @@ class ChunkedDecoder:
                 line, position = self._take_line(view, position)
                 if line is not None:
                     self._read_line(line)
-        if len(ready) == 1:
-            return ready[0]
-        return joined(ready) if ready else b""
+        return ready
 
     def finalize(self) -> Buffer:
         """Ends the body. All output was handed out before.

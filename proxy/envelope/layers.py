@@ -28,6 +28,11 @@ class LayeredSealer(Pipeline):
         """Of the outer stream: the object's or the part's."""
         self.stored_size = outer.stored_size
         """The size of the whole output."""
+        self._inner, self._outer = inner, outer
+
+    def gather(self, pieces: Sequence[Buffer]) -> Buffer:
+        """As ``update`` with the pieces joined."""
+        return self._outer.update(self._inner.gather(pieces))
 
 
 class LayeredOpener(Pipeline):

@@ -4,7 +4,7 @@ Both transforms write the segments of one ``update`` side by side into one new b
 is copied, at most a segment at a time; what comes in whole segments is not.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -106,29 +106,24 @@ class Sealer:
 
     def update(self, data: Buffer) -> Buffer:
         """Raises ValueError once there is more than was declared."""
-        view = memoryview(data)
-        size = len(view)
+        return self.gather((data,))
+
+    def gather(self, pieces: Sequence[Buffer]) -> Buffer:
+        """As ``update`` with each of the pieces in turn; what comes out is in one."""
+        size = sum(map(len, pieces))
         if size > self._left:
             raise ValueError("the plaintext is longer than was declared")
         self._left -= size
-        held, most = self._held, self._stream.last - self._index
-        missing = self._room - held.size
-        if size < missing or not most:
-            held.add(view)
+        whole = self._held.size + size
+        if whole < self._room:
+            for piece in pieces:
+                self._held.add(piece)
             return b""
-        count = (size - missing) // SEGMENT_PLAINTEXT
-        if count >= most:
-            count = most - 1
-        output = new_buffer(len(self._preamble) + self._room + TAG_SIZE + count * SEGMENT_SIZE)
-        first = view[:missing]
-        if held.size:
-            held.add(first)
-            first = held.take()
-        self._seal(first, view, missing, count, output)
-        rest = missing + count * SEGMENT_PLAINTEXT
-        if rest < size:
-            held.add(view[rest:])
-        return output
+        output = new_buffer(len(self._preamble) + whole + (2 + whole // SEGMENT_PLAINTEXT) * TAG_SIZE)
+        end = 0
+        for piece in pieces:
+            end = self._take(memoryview(piece), output, end)
+        return output[:end]
 
     def finalize(self) -> Buffer:
         """Raises ValueError if there was less than was declared."""
@@ -140,13 +135,34 @@ class Sealer:
         self._stream.cipher.encrypt_into(self._stream.last_nonce(), held, None, output[start:])
         return output if self._footer is None else b"".join((output, self._footer()))
 
-    def _seal(self, first: Buffer, view: memoryview, position: int, count: int, output: memoryview) -> None:
+    def _take(self, view: memoryview, output: memoryview, start: int) -> int:
+        """Seals what is complete with ``view``, to ``start`` of ``output``, and holds the rest; returns where in
+        ``output`` it ends."""
+        size, held, most = len(view), self._held, self._stream.last - self._index
+        missing = self._room - held.size
+        if size < missing or not most:
+            held.add(view)
+            return start
+        count = (size - missing) // SEGMENT_PLAINTEXT
+        if count >= most:
+            count = most - 1
+        first = view[:missing]
+        if held.size:
+            held.add(first)
+            first = held.take()
+        end = self._seal(first, view, missing, count, output, start)
+        rest = missing + count * SEGMENT_PLAINTEXT
+        if rest < size:
+            held.add(view[rest:])
+        return end
+
+    def _seal(self, first: Buffer, view: memoryview, position: int, count: int, output: memoryview, start: int) -> int:
         """Seals ``first`` and after it the ``count`` segments at ``position`` of ``view``, none of them the last."""
         encrypt_into = self._stream.cipher.encrypt_into
-        start = len(self._preamble)
-        if start:
-            output[:start] = self._preamble
-            self._preamble = b""
+        if self._preamble:
+            preamble, self._preamble = self._preamble, b""
+            output[: len(preamble)] = preamble
+            start = len(preamble)
         nonce = self._stream.nonces | self._index << 8
         end = start + len(first) + TAG_SIZE
         encrypt_into(nonce.to_bytes(12, "big"), first, None, output[start:end])
@@ -157,6 +173,7 @@ class Sealer:
             position = until
         self._index += count + 1
         self._room = SEGMENT_PLAINTEXT
+        return end
 
 
 @value_class

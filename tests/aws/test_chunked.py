@@ -346,6 +346,15 @@ def test_botocores_bodies(data: bytes, chunk: int) -> None:
     assert decoder.trailers == {"x-amz-checksum-crc32": checksums.encode(hasher.digest())}
 
 
+def test_several_chunks_are_handed_on_without_a_copy() -> None:
+    data = b"2000\r\n" + b"x" * 8192 + b"\r\n2000\r\n" + b"y" * 8192 + b"\r\n0\r\n\r\n"
+    decoder = ChunkedDecoder(16384, trailers=[])
+    pieces = decoder.scatter(data)
+    assert [bytes(piece) for piece in pieces] == [b"x" * 8192, b"y" * 8192]
+    assert all(isinstance(piece, memoryview) and piece.obj is data for piece in pieces)
+    assert decoder.finalize() == b""
+
+
 def test_a_large_chunk_is_handed_on_without_a_copy() -> None:
     decoder = ChunkedDecoder(1 << 20, trailers=[])
     decoder.update(b"100000\r\n")

@@ -55,6 +55,16 @@ def test_what_goes_in_comes_out(size: int) -> None:
     assert ranges.plaintext_size(len(body), 2) == size
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_sealing_what_lies_in_several_places(size: int) -> None:
+    _, sealer = v1.seal_single(KEY, DSSE, plaintext_size=size, footer=lambda: CRC, random=FixedRandom(b"seed"))
+    data = WHOLE[:size]
+    body = [
+        bytes(sealer.gather([data[at : at + 70_000], data[at + 70_000 : at + 99_000]])) for at in range(0, size, 99_000)
+    ]
+    assert b"".join(body) + bytes(sealer.finalize()) == sealed(size)[1]
+
+
 @given(st.integers(0, 2**45))
 def test_sizes_have_an_inverse(size: int) -> None:
     stored = ranges.stored_size(size, 2)

@@ -1,5 +1,6 @@
 """The stream of segments: any chunking gives the same bytes, and nothing that was tampered with comes out."""
 
+import itertools
 from hashlib import shake_128
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_sealing_gives_the_model_for_any_chunking(size: int, cuts: list[int], ru
 def test_opening_gives_the_plaintext_for_any_chunking(size: int, cuts: list[int], run: Any, pattern: Any) -> None:
     data = pattern(size)
     assert run(whole(size), model(data), cuts) == data
+
+
+@few
+@given(size=sizes, cuts=cuts, together=st.integers(1, 4))
+def test_sealing_what_lies_in_several_places(size: int, cuts: list[int], together: int, pattern: Any) -> None:
+    sealer, data = Sealer(stream(size)), pattern(size)
+    edges = [0, *sorted(min(cut, size) for cut in cuts), size]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
+    sealed = [bytes(sealer.gather(pieces[at : at + together])) for at in range(0, len(pieces), together)]
+    assert b"".join(sealed) + bytes(sealer.finalize()) == model(data)
+
+
+def test_too_much_in_several_places_fails_at_once() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        Sealer(stream(5)).gather((b"abc", b"def"))
+    assert Sealer(stream(5)).gather(()) == b""
 
 
 def test_byte_by_byte(run: Any, pattern: Any) -> None:

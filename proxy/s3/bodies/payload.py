@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from proxy.aws import checksums, sigv4
@@ -88,14 +88,23 @@ class PayloadVerifier:
 
     def update(self, data: Buffer) -> Buffer:
         """Raises AwsError: the framing or a chunk's signature is wrong, or the body is longer than its head says."""
-        if self._decoder is not None:
-            data = self._decoder.update(data)
-        self._received += len(data)
+        payload = data if self._decoder is None else self._decoder.update(data)
+        self._verify(payload)
+        return payload
+
+    def scatter(self, data: Buffer) -> Sequence[Buffer]:
+        """As ``update``, but of several chunks the pieces as they came."""
+        pieces = (data,) if self._decoder is None else self._decoder.scatter(data)
+        for piece in pieces:
+            self._verify(piece)
+        return pieces
+
+    def _verify(self, piece: Buffer) -> None:
+        self._received += len(piece)
         if self._received > self._payload.length:
             raise wrong_length(self._payload.length, self._received)
         for update in self._updates:
-            update(data)
-        return data
+            update(piece)
 
     def finalize(self) -> Buffer:
         """Verifies the whole. All output was handed out before.

@@ -35,7 +35,7 @@ from proxy.s3.objects.records import drop_refused, drop_removed, records_of, ver
 from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.state.ports import ObjectRecord
-from proxy.stream import Body, BodyCutShort, Pipeline, pump, transformed
+from proxy.stream import Body, BodyCutShort, Gathering, pump, transformed
 
 MAX_OBJECT: Final = 5 * 1024**3
 """Bytes that one PUT may carry, as on AWS."""
@@ -172,7 +172,7 @@ async def _sealed(
         footer=lambda: digests_of(verifier, with_md5=with_md5),
         random=gateway.random,
     )
-    return header, pump(body, Pipeline(verifier, sealer)), sealer.stored_size
+    return header, pump(body, Gathering(verifier, sealer)), sealer.stored_size
 
 
 def refuse_lost_content(gateway: Gateway, target: Target, length: int) -> None:

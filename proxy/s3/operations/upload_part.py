@@ -18,7 +18,7 @@ from proxy.s3.operation import Level, operation
 from proxy.s3.operations.object_answers import checksum_headers
 from proxy.s3.operations.put_object import MAX_OBJECT, digests_of, shows_md5
 from proxy.s3.state.ports import PartRecord, UploadRecord
-from proxy.stream import Body, Pipeline, pump
+from proxy.stream import Body, Gathering, pump
 
 
 @operation("UploadPart", "PUT", Level.OBJECT, "s3:PutObject", query=["partNumber", "uploadId"])
@@ -56,7 +56,7 @@ async def write_part(
         footer=lambda: digests_of(verifier, with_md5=with_md5),
         random=gateway.random,
     )
-    sealed = pump(body, Pipeline(verifier, sealer))
+    sealed = pump(body, Gathering(verifier, sealer))
     headers = {"Content-Length": str(sealer.stored_size)}
     request = Request("PUT", call.target.path, uploads.upload_query(call, number), CIMultiDict(headers), sealed)
     answer = await gateway.upstream.send(request)

@@ -78,15 +78,24 @@ def unsigned_body(data: bytes, trailer: str = "") -> bytes:
 
 
 def run(planned: Payload, *pieces: bytes, want_md5: bool = False) -> tuple[bytes, payload.PayloadVerifier]:
+    """By ``scatter``, and then by ``update``, if that has not refused it already."""
+    scattering = planned.verifier(want_md5=want_md5)
+    scattered = b"".join(bytes(part) for piece in pieces for part in scattering.scatter(piece))
+    scattered += bytes(scattering.finalize())
     verifier = planned.verifier(want_md5=want_md5)
     out = b"".join(bytes(verifier.update(piece)) for piece in pieces) + bytes(verifier.finalize())
+    assert (scattered, scattering.checksums) == (out, verifier.checksums)
     return out, verifier
 
 
 def refused(planned: Payload, *pieces: bytes) -> AwsError:
+    verifier = planned.verifier(want_md5=False)
+    with pytest.raises(AwsError) as updated:
+        _ = [verifier.update(piece) for piece in pieces], verifier.finalize()
     with pytest.raises(AwsError) as caught:
         run(planned, *pieces)
     assert caught.value.status in {400, 403}
+    assert caught.value.code == updated.value.code
     return caught.value
 
 
