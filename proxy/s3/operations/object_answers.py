@@ -131,14 +131,17 @@ async def check_key_first(
     gateway: Gateway, call: Call, customer_key: CustomerKey | None, shown: str | None = None
 ) -> None:
     """Holds the customer's key against the object before it is said of it that a condition does not hold, which the
-    store has decided without the key. ``shown``: the ETag that is about to be shown, if there is one.
+    store has decided without the key. ``shown``: the ETag that a 304 is about to show.
 
     AWS documents no order; MinIO, too, looks whether there is a key first, and LocalStack whether it is the right one.
+    A client that asks again and again whether an object has changed does not pay for it where there hardly is SSE-C:
+    one that brings no key learns from 304 what it knows, that this is the ETag.
 
     Raises:
         AwsError: as ``customer_keys.check``; the store's refusal, such as NoSuchKey.
     """
-    if customer_key is None and shown is not None and not etags.may_need_key(shown):
+    worth_asking = shown is None or (etags.may_need_key(shown) and not call.record.encryption.blocks_customer_keys)
+    if customer_key is None and not worth_asking:
         return
     answer = await gateway.upstream.send(Request("HEAD", call.target.path, upstream_query(call)))
     await answer.aclose()

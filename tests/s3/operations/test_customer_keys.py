@@ -124,11 +124,19 @@ async def test_who_has_not_the_key_is_not_told_whether_a_condition_holds(operati
 
 
 @pytest.mark.parametrize("operation", [get_object, head_object])
-@pytest.mark.parametrize(("rule", "asked"), [(EncryptionRule(), 1), (EncryptionRule("aws:kms"), 2)])
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        (EncryptionRule(), 1),
+        (EncryptionRule("aws:kms"), 2),
+        (EncryptionRule("aws:kms", blocks_customer_keys=True), 1),
+    ],
+)
 async def test_a_condition_on_an_object_that_takes_no_key(
     operation: Operation, rule: EncryptionRule, asked: int
 ) -> None:
-    """The store is asked again for the head of an object only if its ETag may be that of one under SSE-C."""
+    """The store is asked again for the head of an object only if its ETag may be that of one under SSE-C, and its
+    bucket takes those."""
     world = await secure_world(rule)
     etag = (await world.do(put_object, body=BODY)).headers["ETag"]
     for headers in conditions(etag):
