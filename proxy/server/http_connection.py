@@ -14,6 +14,7 @@ from proxy.server.http_parser import Refused, RequestParser
 from proxy.server.http_request import Refusal
 from proxy.server.limits import Limits
 from proxy.stream import Buffer
+from proxy.transports import has_unread
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ _ONE_WRITE: Final = 64 * 1024
 """Up to here, copying a body behind its head is cheaper than writing twice."""
 _MOST_QUEUED: Final = 16
 """Requests of one connection that wait, before no more is read."""
+
+_MOMENT: Final = 0.01
+"""Seconds in which the event loop reads what has come."""
 
 _TOO_SLOW: Final = (
     408,
@@ -281,8 +285,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif self._head_since is not None and now - self._head_since >= self.limits.head_seconds:
             self._refuse(_TOO_SLOW)
-        elif exchange is None and self._head_since is None and now - self._idle_since >= self.limits.idle_seconds:
-            self._wire.close()
+        elif self._head_since is None and self.idle_for(now) >= self.limits.idle_seconds:
+            self._close_unused()
 
     def waits(self) -> None:
         self._waiting_since = self._loop.time()
@@ -350,8 +354,22 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Closes the connection if it is idle; a running exchange does that after its answer."""
         if self._exchange is None and not self._queue:
+            self._close_unused()
+
+    def _close_unused(self, looked: float | None = None) -> None:
+        """Closes the connection if no request has come, be it that the event loop, being behind, has not read it yet:
+        closing then would reset the connection, and the client would not know what became of its request. ``looked``:
+        since when it was unused when something was found to be unread."""
+        if self._gone or self._wire.is_closing() or self._exchange is not None or self._queue:
+            return
+        if looked is None and has_unread(self._wire):
+            self._loop.call_later(_MOMENT, self._close_unused, self._idle_since)
+        elif looked is not None and looked != self._idle_since:
+            # A request came, and has been answered.
+            return
+        elif self._head_since is None or self.stopping:
             self._wire.close()
-            if self.peer.secure:
+            if self.stopping and self.peer.secure:
                 # A client that leaves a connection idle does not see, and so does not answer, that it is being closed.
                 self._loop.call_later(self.limits.linger_seconds, self.abort)
 

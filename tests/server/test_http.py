@@ -7,6 +7,7 @@ import itertools
 import logging
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -364,6 +365,19 @@ async def test_an_idle_connection_is_closed() -> None:
             assert (await c.answer())[0] == 200
             assert await c.is_open()
             assert await c.rest() == b""
+
+
+async def test_a_request_that_the_loop_has_not_read_yet_keeps_its_idle_connection() -> None:
+    one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    async with serving(ok) as port, client(port) as c:
+        for _ in range(3):
+            c.send(one)
+            assert (await c.answer())[2] == b"ok"
+            await asyncio.sleep(0.15)
+            # The loop is held up until after the time limit, and the request comes meanwhile.
+            time.sleep(0.3)  # noqa: ASYNC251
+            c.send(one)
+            assert (await c.answer())[2] == b"ok"
 
 
 # Bodies that come in.
@@ -1093,6 +1107,22 @@ async def test_a_request_that_is_on_its_way_when_the_server_stops_is_answered() 
         assert await busy.rest() == b""
         async with asyncio.timeout(1):
             await stopping
+
+
+async def test_a_request_that_the_loop_has_not_read_yet_when_the_server_stops_is_answered() -> None:
+    server = HttpServer(ok, limits=Limits(), malformed=malformed)
+    port = await server.start("127.0.0.1", 0)
+    one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    async with client(port) as c:
+        c.send(one)
+        assert (await c.answer())[2] == b"ok"
+        await asyncio.sleep(0.15)
+        c.send(one)
+        async with asyncio.timeout(1):
+            await server.stop(5)
+        _, fields, body = await c.answer()
+        assert (fields["Connection"], body) == ("close", b"ok")
+        assert await c.rest() == b""
 
 
 async def test_stop_cuts_what_does_not_end() -> None:
