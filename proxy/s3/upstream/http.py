@@ -109,11 +109,10 @@ class HttpUpstream:
         """A connection for a body that can be sent only once: a store's end of the connection that has arrived but
         has not been looked at yet is looked at now."""
         connection = await self._pool.acquire()
-        if connection.uses:
-            await asyncio.sleep(0)
-            if connection.closed:
-                return await self._pool.acquire(fresh=True)
-        return connection
+        if not connection.uses or not connection.has_ended:
+            return connection
+        connection.abort()
+        return await self._pool.acquire(fresh=True)
 
     def _head(self, request: Request, length: int) -> bytes:
         """The signed head."""

@@ -17,6 +17,7 @@ from proxy.s3.upstream.http_answer import AnswerBody
 from proxy.s3.upstream.http_timing import Timeouts, Timer
 from proxy.s3.upstream.port import UpstreamError, UpstreamTimeout
 from proxy.stream import ByteStream
+from proxy.transports import has_unread
 
 _HIGH_WATER: Final = 512 * 1024
 _LOW_WATER: Final = 256 * 1024
@@ -93,6 +94,11 @@ class Connection(asyncio.Protocol):
         """Whether the answer's last byte is there."""
         self._reusable = True
 
+    @property
+    def has_ended(self) -> bool:
+        """Of an idle connection: whether the store has closed it, be it that nobody has noticed yet."""
+        return self.closed or self._transport.is_closing() or has_unread(self._transport)
+
     # The request.
 
     async def exchange(
@@ -105,9 +111,9 @@ class Connection(asyncio.Protocol):
             UpstreamError: and ConnectionClosed, UpstreamTimeout, and whatever ``rest`` raises; the connection has
                 then been cut.
         """
+        self.uses += 1
         if self.closed or self._transport.is_closing():
             raise ConnectionClosed("the store has closed the connection")
-        self.uses += 1
         self._busy = True
         self._patience = patience
         answer: asyncio.Future[Response] = self._loop.create_future()

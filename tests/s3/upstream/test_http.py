@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import socket
 import ssl
@@ -647,17 +648,26 @@ async def test_a_large_streamed_body_is_never_sent_again() -> None:
 
 
 async def test_a_large_streamed_body_meets_no_connection_whose_end_has_arrived() -> None:
-    async def script(connection: Store) -> None:
-        await connection.request()
-        connection.send(OK)
-        if connection.number:
-            await answers_ok(connection)
-
-    async with store(script) as (port, connections), upstream(port) as client:
+    """Be it that the event loop has not been told of it."""
+    async with store(answers_ok) as (port, connections), upstream(port) as client:
         await client.send(get())
-        connections[0].writer.close()
-        await asyncio.sleep(0)
+        descriptor = connections[0].writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as end:
+            end.shutdown(socket.SHUT_RDWR)
         assert await content(await client.send(put(Stream(bytes(100_000)), 100_000))) == b"ok"
+        assert len(connections) == 2
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_connection_that_is_being_closed_is_replaced(large: bool) -> None:
+    """Also one that has carried a single request: it is no new one."""
+    async with store(answers_ok) as (port, connections), upstream(port) as client:
+        await client.send(get())
+        (idle,) = client._pool._idle
+        idle._transport.close()
+        assert not idle.closed
+        request = put(Stream(bytes(100_000)), 100_000) if large else get()
+        assert await content(await client.send(request)) == b"ok"
         assert len(connections) == 2
 
 
