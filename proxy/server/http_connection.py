@@ -255,6 +255,12 @@ class Connection(asyncio.Protocol):
         self._site.began()
         try:
             return await self._site.handler(exchange.request())
+        except asyncio.CancelledError:
+            if self._task is None or self._task.cancelling():
+                raise
+            # Something that the handler waited for was cancelled, and not the handler: the client waits for an answer.
+            logger.exception("the handler of a %s request failed", exchange.method)
+            return self.failure()
         except Exception:
             logger.exception("the handler of a %s request failed", exchange.method)
             return self.failure()

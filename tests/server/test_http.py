@@ -958,6 +958,20 @@ async def test_an_exception_of_the_handler_is_an_internal_error(caplog: pytest.L
             assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+async def test_a_cancellation_that_nobody_asked_for_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: Request) -> Response:
+        waiting = asyncio.get_running_loop().create_future()
+        waiting.cancel()
+        await waiting
+        raise AssertionError
+
+    async with serving(handler) as port, client(port) as c:
+        for _ in range(2):
+            c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await c.answer())[0] == 500
+    assert "the handler of a GET request failed" in caplog.text
+
+
 async def test_a_client_that_reads_slowly_slows_the_stream() -> None:
     given_out = 0
 

@@ -9,6 +9,7 @@ Source: "Response and special errors" in https://docs.aws.amazon.com/AmazonS3/la
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from proxy.aws.xml_codec import DECLARATION
 from proxy.s3.errors import internal_error
 from proxy.s3.failures import FAILURES, as_error
 from proxy.s3.gateway import Call
+
+logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0
 """Seconds before the answer begins, and then between one space and the next."""
@@ -87,6 +90,10 @@ class _Late:
             return self._error(as_error(failure, self._call.target, self._call.request_id))
         except AwsError as error:
             return self._error(error)
+        except Exception:
+            # The client has a 200 and waits for the document that says what became of it.
+            logger.exception("request %s failed", self._call.request_id)
+            return self._error(internal_error())
 
     def _error(self, error: AwsError) -> bytes:
         members = {"Code": error.code, "Message": error.message, **error.detail, "RequestId": self._call.request_id}

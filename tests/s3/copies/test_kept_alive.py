@@ -70,6 +70,7 @@ async def test_a_late_answer_has_begun() -> None:
         (slow_down(), "SlowDown"),
         (UpstreamError("at 10.0.0.1"), "ServiceUnavailable"),
         (KmsError("DisabledException", "It is disabled."), "KMS.DisabledException"),
+        (TypeError("at 10.0.0.1"), "InternalError"),
     ],
 )
 async def test_a_late_error_stands_in_the_document(failure: Exception, code: str) -> None:
