@@ -5,7 +5,7 @@ The map, bottom to top; a package imports only from packages below it:
 ``values``    small classes whose instances never change.
 ``stream``    Transform, Pipeline, pump: how bytes flow. Every codec, verifier and cipher is a Transform.
 ``buffers``   memory for bytes on their way, used again; ``blocks`` receives long bodies into it.
-``transports`` what has come that nobody has read yet.
+``transports`` what a transport's socket tells that the transport does not.
 ``wal_index`` whether anything was committed to a SQLite database, told without asking it.
 ``xaes``      XAES-256-GCM (C2SP): the one AEAD for everything that is wrapped rather than streamed.
 ``aws``       [pure] what S3 and KMS share on the wire: messages, errors, ARNs, credentials, SigV4, aws-chunked,

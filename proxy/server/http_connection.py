@@ -9,9 +9,10 @@ from typing import Final, Protocol, cast
 from proxy.aws.message import Headers, Peer, Request, Response
 from proxy.blocks import LONG, BlockReceiver, receive_by
 from proxy.server.http_answer import AnswerWriter, ClientGone
-from proxy.server.http_exchange import Exchange
+from proxy.server.http_exchange import CONTINUE, Exchange
 from proxy.server.http_parser import Refused, RequestParser
 from proxy.server.http_request import Refusal
+from proxy.server.http_vigil import Vigil
 from proxy.server.limits import Limits
 from proxy.stream import Buffer
 from proxy.transports import has_unread
@@ -79,6 +80,10 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._receiver: BlockReceiver | None = None
         """What reads the body of the request that was parsed last, while that is long."""
+        self._vigil: Vigil | None = None
+        """Once the client sends nothing more, and waits for answers."""
+        self._handling = False
+        """Whether the handler has the request that is being served, and has not answered yet."""
         self._writing_paused = False
         self._reading_paused = False
         self._refused = False
@@ -104,6 +109,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._gone = True
+        if self._vigil is not None:
+            self._vigil.end()
         if self._receiving is not None:
             self._receiving.cut()
         self._wake_writer()
@@ -132,6 +139,27 @@ class Connection(asyncio.Protocol):
                 self._receiver = BlockReceiver(self._wire, self, self, (), self._parser.left, beforehand=most)
                 self._receiver.begin(reading=not self._reading_paused)
                 self._reading_paused = False
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more: it has gone, or waits for answers with its half of the connection closed. To
+        what has come whole it gets them; the connection is closed behind the last one. Not over TLS: the transports
+        take the end of what is sent there for the end of the connection."""
+        waiting = [item for item in (self._exchange, *self._queue) if item is not None]
+        if self.peer.secure or all(isinstance(item, Exchange) and not item.ended for item in waiting):
+            return False
+        self._head_since = None
+        if isinstance(last := waiting[-1], Exchange):
+            last.cut()
+            last.last = True
+        self._vigil = Vigil(self._loop, self._wire, self._hint, self.abort)
+        return True
+
+    def _hint(self) -> bool:
+        """Sends an interim answer, if the client waits for an answer that has not begun and knows what that is."""
+        if not self._handling or self._exchange is None or self._exchange.http10:
+            return False
+        self.send(CONTINUE)
+        return True
 
     def feed(self, piece: Buffer) -> None:
         """See ``Taker``: of a long body."""
@@ -164,7 +192,7 @@ class Connection(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Stops or resumes reading, by how much waits."""
-        if self._gone or self._receiver is not None:
+        if self._gone or self._receiver is not None or self._vigil is not None:
             return
         queue = self._queue
         held = self._exchange.held if self._exchange is not None else 0
@@ -251,7 +279,7 @@ class Connection(asyncio.Protocol):
         if refused is not None:
             exchange.last = self._refused = True
             return self._site.malformed(*refused)
-        exchange.running = True
+        exchange.running = self._handling = True
         self._site.began()
         try:
             return await self._site.handler(exchange.request())
@@ -264,11 +292,13 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("the handler of a %s request failed", exchange.method)
             return self.failure()
+        finally:
+            self._handling = False
 
     async def _linger(self) -> None:
         """Lets a client that is still sending what was refused read the answer: closing at once would reset the
         connection (RFC 9112, section 9.6). Ends early, cancelled, when the client closes."""
-        if self._gone or self._wire.is_closing():
+        if self._gone or self._vigil is not None or self._wire.is_closing():
             return
         if self._wire.can_write_eof():
             self._wire.write_eof()

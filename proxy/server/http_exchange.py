@@ -10,7 +10,7 @@ from proxy.server.http_request import Refusal, expects_continue, origin_form, re
 from proxy.server.limits import Limits
 from proxy.stream import Body, BodyCutShort, Buffer
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLIENT_CLOSED: Final = "the client closed the connection within the body"
 
 
@@ -105,6 +105,11 @@ class Exchange:
         """Whether the client may still be waiting for 100 (Continue)."""
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def http10(self) -> bool:
+        """Whether the client knows no more than HTTP/1.0."""
+        return self._version == (1, 0)
+
     # The body, as the connection brings it.
 
     def feed(self, piece: Buffer) -> None:
@@ -173,7 +178,7 @@ class Exchange:
         if self._expects:
             self._expects = False
             try:
-                connection.send(_CONTINUE)
+                connection.send(CONTINUE)
             except ConnectionError as error:
                 raise BodyCutShort(_CLIENT_CLOSED) from error
         if not self._pieces and not self.ended:
@@ -199,7 +204,7 @@ class Exchange:
             connection,
             self.method,
             keep_alive=not self.last,
-            http10=self._version == (1, 0),
+            http10=self.http10,
             failure=connection.failure,
         )
         return await writer.send(response) and not self._error

@@ -73,6 +73,11 @@ class Client:
             length = 0 if bodyless else int(fields.get("Content-Length", 0))
             return status, fields, await self.reader.readexactly(length)
 
+    async def final(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer that is not an interim one."""
+        answer = await self.answer()
+        return await self.answer() if answer[0] == 100 else answer
+
     async def rest(self) -> bytes:
         async with asyncio.timeout(5):
             return await self.reader.read()
@@ -1056,7 +1061,107 @@ async def test_a_client_that_goes_away_cancels_the_handler() -> None:
         async with client(port) as c:
             c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
             await started.wait()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
+            await cancelled.wait()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01, 0.4])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_closes_its_half_of_the_connection_gets_its_answers(seconds: float, streamed: bool) -> None:
+    async def handler(request: Request) -> Response:
+        body = str(len(await read_all(request.body, 1 << 30))).encode() * 5
+        await asyncio.sleep(seconds)
+        if not streamed:
+            return Response(200, CIMultiDict(), body)
+        return Response(200, CIMultiDict({"Content-Length": str(len(body))}), Stream(*[bytes([byte]) for byte in body]))
+
+    async with serving(handler) as port:
+        for length in (0, 3, 700_000):
+            sent = b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % length + bytes(length)
+            async with client(port) as c:
+                c.send(sent + sent)
+                c.writer.write_eof()
+                first, second = await c.final(), await c.final()
+                assert first[2] == second[2] == str(length).encode() * 5
+                assert (first[1].get("Connection"), second[1].get("Connection")) == (None, "close")
+                assert await c.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("after", "statuses"),
+    [
+        (b"", [200]),
+        (b"GET / HTT", [200]),
+        (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n1234", [200, 400]),
+        (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n1234", [200, 400]),
+        (b"no request\r\n\r\n", [200, 400]),
+    ],
+)
+async def test_what_has_not_come_whole_when_its_half_is_closed_is_an_error(after: bytes, statuses: list[int]) -> None:
+    async def handler(request: Request) -> Response:
+        try:
+            await asyncio.sleep(0.05)
+            return await size(request)
+        except BodyCutShort:
+            return Response(400)
+
+    async with serving(handler) as port, client(port) as c:
+        c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n" + after)
+        c.writer.write_eof()
+        assert [(await c.final())[0] for _ in statuses] == statuses
+        assert await c.rest() == b""
+
+
+@pytest.mark.parametrize(("begun", "end"), [(False, "close"), (False, "reset"), (True, "reset")])
+async def test_who_has_gone_is_told_from_who_has_closed_its_half(begun: bool, end: str) -> None:
+    """Also where the handler, or the body of the answer, takes its time."""
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def forever() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    class Waiting(Stream):
+        async def __anext__(self) -> bytes:
+            if not self.pieces:
+                await forever()
+            return await super().__anext__()
+
+    async def handler(request: Request) -> Response:
+        if begun:
+            return Response(200, CIMultiDict({"Content-Length": "100"}), Waiting(b"1", b"2"))
+        await forever()
+        raise AssertionError
+
+    async with serving(handler) as port, client(port) as c:
+        c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        await started.wait()
+        c.writer.write_eof()
+        await asyncio.sleep(0.1)
+        assert not ended.is_set()
+        c.reset() if end == "reset" else c.writer.transport.abort()
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def test_over_tls_the_end_of_what_is_sent_is_the_end_of_the_connection(tls) -> None:
+    cancelled = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    async with serving(handler, ssl_context=tls.server) as port, client(port, ssl=tls.client) as c:
+        c.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        await asyncio.sleep(0.05)
+        c.writer.close()
+        async with asyncio.timeout(3):
             await cancelled.wait()
 
 
