@@ -196,6 +196,9 @@ class Connection(asyncio.Protocol):
         self._refuse_more()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:
+            # A trailer field, which must not become one of the head (RFC 9110, section 6.5.1).
+            return
         self._headers.add(field_name(name), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:

@@ -379,6 +379,23 @@ async def test_header_fields_come_as_they_were_sent() -> None:
     ]
 
 
+@pytest.mark.parametrize("pause", [False, True])
+async def test_trailer_fields_are_no_header_fields(pause: bool) -> None:
+    async def script(connection: Store) -> None:
+        while True:
+            await connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: 1\r\n\r\n2\r\nok\r\n")
+            await asyncio.sleep(0.01 if pause else 0)
+            connection.send(b"0\r\nETag: 2\r\nx-amz-meta-a: b\r\n\r\n")
+
+    async with store(script) as (port, connections), upstream(port) as client:
+        for _ in range(2):
+            answer = await client.send(get())
+            assert await content(answer) == b"ok"
+            assert list(answer.headers.items()) == [("Transfer-Encoding", "chunked"), ("ETag", "1")]
+        assert len(connections) == 1
+
+
 async def test_answers_without_a_body_keep_the_connection() -> None:
     wires = {
         "HEAD": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
