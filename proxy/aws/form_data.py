@@ -65,11 +65,22 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class FormReader:
-    """Takes the beginning of a form's body, piece by piece, until the file's first byte."""
+    """Takes the beginning of a form's body, piece by piece, until the file's first byte. Each byte is looked at once,
+    however small the pieces are."""
 
     def __init__(self, boundary: bytes) -> None:
         self._boundary = boundary
-        self._data = b""
+        self._delimiter = b"\r\n--" + boundary
+        self._data = bytearray()
+        self._fields: list[Field] = []
+        self._at = 0
+        """Where what has not been read yet begins: the first boundary, what follows one, or the two line ends before a
+        field's value, of which the second may be that of a boundary already."""
+        self._searched = 0
+        """Where the end of that can begin at the earliest."""
+        self._opened = False
+        self._name: str | None = None
+        """Of the field whose value is to come."""
         self.head: FormHead | None = None
         """What was read, once it is complete."""
         self.rest: bytes = b""
@@ -82,42 +93,71 @@ class FormReader:
             AwsError: MalformedPOSTRequest; MaxPostPreDataLengthExceededError; IncorrectNumberOfFilesInPostRequest
                 for a form that ends without a file.
         """
-        self._data += bytes(data)
-        self.head = self._parsed()
+        self._data += data
+        while self.head is None and self._read_on():
+            pass
         if self.head is None and len(self._data) > MAX_FIELDS + 1024:
             raise _too_much()
         if self.head is not None:
             if self.head.size > MAX_FIELDS:
                 raise _too_much()
-            self.rest = self._data[self.head.size :]
+            self.rest = bytes(self._data[self.head.size :])
         return self.head is not None
 
-    def _parsed(self) -> FormHead | None:
-        data, opening, delimiter = self._data, b"--" + self._boundary, b"\r\n--" + self._boundary
-        if not data.startswith(opening[: len(data)]):
+    def _read_on(self) -> bool:
+        """Reads the next part of the head; whether it has come whole."""
+        if not self._opened:
+            return self._read_opening()
+        return self._read_headers() if self._name is None else self._read_value(self._name)
+
+    def _read_opening(self) -> bool:
+        opening = self._delimiter[2:]
+        if not opening.startswith(self._data[: len(opening)]):
             raise malformed()
-        fields: list[Field] = []
-        at = len(opening)
-        while len(data) >= at + 2:
-            if data[at : at + 2] == b"--":
-                raise AwsError(
-                    "IncorrectNumberOfFilesInPostRequest", "POST requires exactly one file upload per request.", 400
-                )
-            if data[at : at + 2] != b"\r\n":
-                raise malformed()
-            end = data.find(b"\r\n\r\n", at)
-            if end < 0:
-                return None
-            headers = _headers(data[at + 2 : end])
-            name, filename = _disposition(headers.get("content-disposition", ""))
-            if name == _FILE:
-                return FormHead(fields, filename, headers.get("content-type"), end + 4, self._boundary)
-            value_end = data.find(delimiter, end + 2)
-            if value_end < 0:
-                return None
-            fields.append(Field(name, _text(data[end + 4 : value_end]) if value_end > end + 2 else ""))
-            at = value_end + len(delimiter)
-        return None
+        self._opened = len(self._data) >= len(opening)
+        self._go_to(len(opening))
+        return self._opened
+
+    def _read_headers(self) -> bool:
+        """What follows a boundary, up to the value behind it."""
+        data, at = self._data, self._at
+        if len(data) < at + 2:
+            return False
+        if data.startswith(b"--", at):
+            raise AwsError(
+                "IncorrectNumberOfFilesInPostRequest", "POST requires exactly one file upload per request.", 400
+            )
+        if not data.startswith(b"\r\n", at):
+            raise malformed()
+        end = self._find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        headers = _headers(bytes(data[at + 2 : end]))
+        name, filename = _disposition(headers.get("content-disposition", ""))
+        if name == _FILE:
+            self.head = FormHead(self._fields, filename, headers.get("content-type"), end + 4, self._boundary)
+            return True
+        self._name = name
+        self._go_to(end + 2)
+        return True
+
+    def _read_value(self, name: str) -> bool:
+        end = self._find(self._delimiter)
+        if end < 0:
+            return False
+        self._fields.append(Field(name, _text(bytes(self._data[self._at + 2 : end]))))
+        self._name = None
+        self._go_to(end + len(self._delimiter))
+        return True
+
+    def _find(self, end: bytes) -> int:
+        found = self._data.find(end, self._searched)
+        if found < 0:
+            self._searched = max(self._searched, len(self._data) - len(end) + 1)
+        return found
+
+    def _go_to(self, place: int) -> None:
+        self._at = self._searched = place
 
 
 class FormFile:

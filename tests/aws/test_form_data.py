@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.aws import form_data
 from proxy.aws.errors import AwsError
 from proxy.aws.form_data import MAX_FIELDS, Field, FormFile, FormReader, boundary_of, file_length, is_form
 
@@ -33,6 +34,36 @@ def test_the_head_of_a_form_however_it_is_cut(size: int) -> None:
     assert reader.head.size == len(HEAD)
     assert reader.rest + rest == b"data" + END
     assert file_length(reader.head, len(HEAD) + 4 + len(END)) == 4
+
+
+def test_nothing_of_a_head_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    headers = form_data._headers
+    monkeypatch.setattr(form_data, "_headers", lambda block: read.append(block) or headers(block))
+    reader = FormReader(BOUNDARY)
+    assert fed(reader, HEAD + b"data" + END, 1) == b"data" + END
+    assert [b"key" in block for block in read] == [True, False, False]
+
+
+@given(
+    st.binary(max_size=40) | st.lists(st.sampled_from([b"\r\n", b"--", BOUNDARY, b":", b"a"])).map(b"".join), st.data()
+)
+def test_a_head_is_refused_or_read_however_it_is_cut(value: bytes, data: st.DataObject) -> None:
+    form = HEAD.replace(b"a/${filename}", value) + b"data" + END
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(form)), max_size=8)))
+
+    def outcome(pieces: list[bytes]) -> object:
+        reader = FormReader(BOUNDARY)
+        try:
+            for number, piece in enumerate(pieces):
+                if reader.update(piece):
+                    return reader.head, reader.rest + b"".join(pieces[number + 1 :])
+        except AwsError as error:
+            return error.code
+        return None
+
+    cut = [form[start:end] for start, end in zip([0, *cuts], [*cuts, len(form)], strict=True)]
+    assert outcome(cut) == outcome([form])
 
 
 @given(st.binary(max_size=200) | st.just(b"\r\n--b0undar") | st.just(b"\r\n--\r\n--b0undarx"), st.integers(1, 50))
