@@ -49,8 +49,9 @@ def operation(name: str, input: Structure) -> Callable[[Function], Operation]:
     return make
 
 
-async def guarded(call: Callable[[], Awaitable[T]]) -> T:
-    """Runs a call to its end: again after each Conflict, and with every fault turned into an error of KMS.
+async def guarded(call: Callable[[], Awaitable[T]], request_id: str) -> T:
+    """Runs a call to its end: again after each Conflict, and with every fault turned into an error of KMS, which is
+    recorded as one. What the operator has to know of a fault is logged with ``request_id``, or whose else call it is.
 
     Raises:
         KmsError: and nothing else, but for cancellation.
@@ -66,17 +67,17 @@ async def guarded(call: Callable[[], Awaitable[T]]) -> T:
     except AwsError as error:
         raise KmsError(error.code, error.message, error.status) from None
     except StoreUnavailable:
-        logger.exception("the key store is not available")
+        logger.exception("%s the key store is not available", request_id)
         raise errors.dependency_timeout() from None
     except RootKeyUnusable:
-        logger.exception("the root key is not available")
+        logger.exception("%s the root key is not available", request_id)
         raise KmsError(
             "KeyUnavailableException", "The request was rejected because the key is not available."
         ) from None
     except Exception:
-        logger.exception("a call to the key service failed")
+        logger.exception("%s a call to the key service failed", request_id)
         raise errors.internal() from None
-    logger.error("gave up after %d conflicting writes", _ATTEMPTS)
+    logger.error("%s gave up after %d conflicting writes", request_id, _ATTEMPTS)
     raise errors.dependency_timeout()
 
 
@@ -104,7 +105,7 @@ async def perform(
         return await run(request)
 
     try:
-        result = await guarded(attempt)
+        result = await guarded(attempt, origin.request_id)
     except KmsError as error:
         await _record(service, origin, name, request, None, error)
         raise
@@ -139,7 +140,7 @@ async def _record(
     try:
         resources = await audit_events.resources_of(service, origin, request or {}, answer or {})
     except StoreUnavailable:
-        logger.exception("the key store is not available")
+        logger.exception("%s the key store is not available", origin.request_id)
         raise errors.dependency_timeout() from None
     # Secrets do not wait until the event is made.
     asked = None if request is None else audit_events.shown(request)
@@ -170,7 +171,7 @@ async def record(
     try:
         await audit.settle()
     except AuditUnavailable:
-        logger.exception("the audit log is not available")
+        logger.exception("%s the audit log is not available", origin.request_id)
         raise errors.dependency_timeout() from None
 
 

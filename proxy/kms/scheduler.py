@@ -84,7 +84,7 @@ async def _settle(service: KeyService, record: Record) -> bool:
     if key.next_event is None or service.now() < key.next_event:
         return False
     try:
-        await guarded(lambda: service.key(key.name))
+        await guarded(lambda: service.key(key.name), "upkeep:")
     except KmsError:
         # Logged already; the next round tries again.
         return False

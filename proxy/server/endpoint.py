@@ -93,7 +93,7 @@ class Endpoint:
         if sigv4.claimed_service(request) not in (None, "s3"):
             # Clients of these services sign their body's hash without sending it.
             request = await _whole(request)
-        verified = await self._verified(lambda: sigv4.verify(request, self.credentials, self.clock()))
+        verified = await self._verified(lambda: sigv4.verify(request, self.credentials, self.clock()), request_id)
         match verified.scope.service:
             case "s3":
                 return await self.s3.handle(request, verified, request_id)
@@ -110,12 +110,14 @@ class Endpoint:
 
     async def _serve_form(self, form: PostForm, request_id: str) -> Response:
         if "policy" in form.fields:
-            verified = await self._verified(lambda: post_signature.verify(form.fields, self.credentials, self.clock()))
+            verified = await self._verified(
+                lambda: post_signature.verify(form.fields, self.credentials, self.clock()), request_id
+            )
         else:
             verified = sigv4.anonymous(form.request, self.clock())
         return await self.s3.handle_form(form, verified, request_id)
 
-    async def _verified(self, verify: Callable[[], sigv4.Verified]) -> sigv4.Verified:
+    async def _verified(self, verify: Callable[[], sigv4.Verified], request_id: str) -> sigv4.Verified:
         try:
             return verify()
         except AwsError:
@@ -125,7 +127,7 @@ class Endpoint:
         try:
             await self.credentials.refresh()
         except (StoreUnavailable, RootKeyUnusable):
-            logger.exception("the session keys cannot be read")
+            logger.exception("%s the session keys cannot be read", request_id)
             raise errors.service_unavailable() from None
         return verify()
 

@@ -164,6 +164,24 @@ async def test_wrong_credentials_show_to_the_operator_alone(caplog: pytest.LogCa
     assert "signature" not in error.message
     assert "signature" in caplog.text
     assert "wrong" not in caplog.text.replace("'wrong'", "")
+    assert ADMIN.request_id in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"KeyId": KEY_ARN, "CiphertextBlob": "YQ==", "Plaintext": base64.b64encode(b"secret" * 5).decode()},
+        {"KeyId": KEY_ARN, "CiphertextBlob": "YQ==", "Plaintext": "secret!" * 6},
+        {"KeyId": KEY_ARN, "Plaintext": base64.b64encode(b"secret.." * 4).decode()},
+    ],
+)
+async def test_an_answer_that_is_none_is_logged_with_the_request_and_without_what_is_secret(
+    answer: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering((200, answer)) as (keys, _):
+        assert (await refused(keys)).code == "KMSInternalException"
+    assert f"{ADMIN.request_id} a call to AWS KMS failed" in caplog.text
+    assert not any(shown in caplog.text for shown in (answer["Plaintext"], "secret!", "secret..", "secretsecret"))
 
 
 async def test_an_endpoint_in_the_environment_is_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:

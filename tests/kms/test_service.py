@@ -238,6 +238,7 @@ async def test_faults_are_errors_of_kms_that_tell_nothing(
     assert (caught.value.status, caught.value.code) == (status, code)
     assert "secret" not in caught.value.message
     assert caplog.records
+    assert all(ADMIN.request_id in record.getMessage() for record in caplog.records)
     setattr(store, place, None)
     assert await kms.state(key) == "Enabled"
 

@@ -265,8 +265,9 @@ async def test_a_fault_of_the_store_or_the_state_is_503(error: Exception) -> Non
     assert error_of(answer) == (503, "ServiceUnavailable", "Service is unable to handle request.")
 
 
-async def test_a_fault_of_the_program_is_500_and_tells_nothing() -> None:
+async def test_a_fault_of_the_program_is_500_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     answer = await failing(ZeroDivisionError("a secret"))
+    assert f"request {answer.headers['x-amz-request-id']} failed" in caplog.text
     assert error_of(answer) == (500, "InternalError", "We encountered an internal error. Please try again.")
     assert "secret" not in text(answer)
 

@@ -209,7 +209,7 @@ class AwsKeyProvider(KeyProvider):
         try:
             await audit.settle()
         except AuditUnavailable:
-            logger.exception("the audit log is not available")
+            logger.exception("%s the audit log is not available", origin.request_id)
             raise errors.dependency_timeout() from None
 
     async def _authorized(
@@ -267,7 +267,7 @@ class AwsKeyProvider(KeyProvider):
             async with asyncio.timeout(self._settings.timeout):
                 return read(await getattr(client, method)(**members))
 
-        return await _translated(run)
+        return await _translated(run, origin.request_id)
 
     async def _make_client(self, region: str) -> Any:
         async with self._making:
@@ -340,24 +340,24 @@ def _lookup(subject: Subject, name: str) -> Values | None:
     return None if name.startswith("aws:resourcetag/") else subject.lookup(name)
 
 
-async def _translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Runs a call, every fault turned into an error of KMS."""
+async def _translated(call: Callable[[], Awaitable[T]], request_id: str) -> T:
+    """Runs a call, every fault turned into an error of KMS, which is recorded as one."""
     try:
         return await call()
     except exceptions.ClientError as error:
-        raise _as_kms_error(error) from None
+        raise _as_kms_error(error, request_id) from None
     except _NO_CREDENTIALS as error:
-        logger.error("there are no credentials for AWS KMS: %s", error)
+        logger.error("%s there are no credentials for AWS KMS: %s", request_id, error)
         raise errors.key_unavailable() from None
     except (exceptions.ConnectionError, exceptions.HTTPClientError, TimeoutError, OSError) as error:
-        logger.error("AWS KMS cannot be reached: %s: %s", type(error).__name__, error)
+        logger.error("%s AWS KMS cannot be reached: %s: %s", request_id, type(error).__name__, error)
         raise errors.dependency_timeout() from None
     except Exception:
-        logger.exception("a call to AWS KMS failed")
+        logger.exception("%s a call to AWS KMS failed", request_id)
         raise errors.internal() from None
 
 
-def _as_kms_error(error: exceptions.ClientError) -> KmsError:
+def _as_kms_error(error: exceptions.ClientError, request_id: str) -> KmsError:
     told = error.response.get("Error", {})
     code, message = told.get("Code", ""), told.get("Message") or None
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
@@ -365,5 +365,5 @@ def _as_kms_error(error: exceptions.ClientError) -> KmsError:
         return KmsError(code, message)
     if code in _THROTTLING:
         return KmsError("ThrottlingException", message)
-    logger.error("AWS KMS answered %s %s: %s", status, code, message)
+    logger.error("%s AWS KMS answered %s %s: %s", request_id, status, code, message)
     return errors.internal() if status >= 500 else errors.key_unavailable()

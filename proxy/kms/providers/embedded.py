@@ -178,7 +178,7 @@ class EmbeddedKeyProvider(KeyProvider):
     ) -> T:
         """A call like one from outside, but for the key that the service owns, which nobody pays or answers for."""
         if S3_OWNED_KEY in (request.get("KeyId"), request.get("DestinationKeyId")):
-            return await guarded(run)
+            return await guarded(run, origin.request_id)
         return await perform(self._service, origin, name, lambda: request, lambda _: run(), answer_of)
 
     async def aclose(self) -> None:
