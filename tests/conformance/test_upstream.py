@@ -194,7 +194,12 @@ async def test_a_body_that_fails_leaves_nothing_behind(upstream: Upstream, store
         assert request.body.closed
         assert (await get(upstream, "/b/k"))[0] == 404
     assert store.objects == {}
+    async with asyncio.timeout(5):
+        # The store may learn of a connection's end after it has answered on another one.
+        while store.torn < (0 if size == 100 else 2):  # noqa: ASYNC110 - the store has no event for it
+            await asyncio.sleep(0.001)
     assert store.torn == (0 if size == 100 else 2)
+    assert store.objects == {}
 
 
 async def test_an_answer_may_be_given_up(upstream: Upstream, store: ObjectStore) -> None:
