@@ -7,6 +7,7 @@ The map, bottom to top; a package imports only from packages below it:
 ``buffers``   memory for bytes on their way, used again; ``blocks`` receives long bodies into it.
 ``transports`` what a transport's socket tells that the transport does not.
 ``wal_index`` whether anything was committed to a SQLite database, told without asking it.
+``durable``   what is written reaches the disk.
 ``xaes``      XAES-256-GCM (C2SP): the one AEAD for everything that is wrapped rather than streamed.
 ``aws``       [pure] what S3 and KMS share on the wire: messages, errors, ARNs, credentials, SigV4, aws-chunked,
               checksums, JSON, XML, policies.

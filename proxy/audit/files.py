@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from proxy.durable import sync_directory
+
 HEADS: Final = "heads.db"
 
 _FILE: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{6,9})\.jsonl")
@@ -30,11 +32,7 @@ def create(directory: Path, name: str, number: int) -> int:
     """A new file, mode 0600, that will be found after a loss of power; its descriptor."""
     path = directory / f"{name}.{number:06d}.jsonl"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    sync_directory(directory)
     return descriptor
 
 

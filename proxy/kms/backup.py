@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from proxy.durable import sync_directory, sync_file
 from proxy.kms.errors import WrongRootKey
 from proxy.kms.root_key import RootKey
 
@@ -83,7 +84,7 @@ async def write(
         try:
             _write_archive(archive, copies, {_MANIFEST: text, _SEAL: seal}, now)
             os.link(archive, destination)
-            _sync_directory(destination.parent)
+            sync_directory(destination.parent)
         except FileExistsError:
             raise BackupRefused(f"{destination} is there already; a backup overwrites nothing") from None
         except OSError as error:
@@ -262,9 +263,9 @@ def put_in_place(new: Mapping[Path, Path], aside: str) -> list[Path]:
         _complete(source)
     moved = [database for database in new if _move_aside(database, aside)]
     for database, source in new.items():
-        _sync_file(source)
+        sync_file(source)
         source.replace(database)
-        _sync_directory(database.parent)
+        sync_directory(database.parent)
     return [database.with_name(database.name + aside) for database in moved]
 
 
@@ -292,20 +293,3 @@ def _move_aside(database: Path, aside: str) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
+from proxy.durable import sync_directory
 from proxy.kms.errors import RootKeyUnusable, WrongRootKey
 from proxy.kms.root_key import RootKey
 from proxy.xaes import XAES256GCM
@@ -75,7 +76,7 @@ def create(path: Path, random: Callable[[int], bytes]) -> bytes:
                 file.flush()
                 os.fsync(descriptor)
             os.link(temporary, path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except FileExistsError:
@@ -83,14 +84,6 @@ def create(path: Path, random: Callable[[int], bytes]) -> bytes:
     except OSError as error:
         raise RootKeyUnusable(f"the root key file {path} cannot be made: {error.strerror}") from None
     return load(path)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def parse(text: str) -> bytes:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from proxy.durable import sync_directory
 from proxy.kms.store import Conflict, KeyStore, Record, StoreUnavailable
 from proxy.wal_index import WalIndex, enter_wal
 
@@ -41,15 +42,6 @@ def _unavailable() -> Iterator[None]:
         raise StoreUnavailable(f"SQLite: {error}") from error
 
 
-def _sync_directory(directory: Path) -> None:
-    """Makes a new file's name durable; SQLite does so for the files beside the database, not for the database."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _connect(path: Path, busy_timeout: float, *, check_same_thread: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=busy_timeout, isolation_level=None, check_same_thread=check_same_thread, cached_statements=32
@@ -74,7 +66,8 @@ class SqliteKeyStore(KeyStore):
         try:
             # SQLite gives the -wal and -shm files the mode of the database file.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            _sync_directory(path.parent)
+            # SQLite makes the names of the files beside the database durable, and not the database's.
+            sync_directory(path.parent)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from None
         self._busy_timeout = busy_timeout
