@@ -5,7 +5,7 @@ The map, bottom to top; a package imports only from packages below it:
 ``values``    small classes whose instances never change.
 ``stream``    Transform, Pipeline, pump: how bytes flow. Every codec, verifier and cipher is a Transform.
 ``buffers``   memory for bytes on their way, used again; ``blocks`` receives long bodies into it.
-``transports`` what a transport's socket tells that the transport does not.
+``transports`` what the connections on both sides have in common.
 ``wal_index`` whether anything was committed to a SQLite database, told without asking it.
 ``durable``   what is written reaches the disk.
 ``xaes``      XAES-256-GCM (C2SP): the one AEAD for everything that is wrapped rather than streamed.

@@ -15,7 +15,7 @@ from proxy.server.http_request import Refusal
 from proxy.server.http_vigil import Vigil
 from proxy.server.limits import Limits
 from proxy.stream import Buffer
-from proxy.transports import has_unread
+from proxy.transports import PausableWriter, has_unread
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,11 @@ class Site(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(PausableWriter, asyncio.Protocol):
     """One client's connection."""
 
     def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._site = site
         self._loop = loop
         self.limits = site.limits
@@ -77,14 +78,12 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._next: asyncio.Future[None] | None = None
         """Resolved when there is something in the queue."""
-        self._drained: asyncio.Future[None] | None = None
         self._receiver: BlockReceiver | None = None
         """What reads the body of the request that was parsed last, while that is long."""
         self._vigil: Vigil | None = None
         """Once the client sends nothing more, and waits for answers."""
         self._handling = False
         """Whether the handler has the request that is being served, and has not answered yet."""
-        self._writing_paused = False
         self._reading_paused = False
         self._refused = False
         self._gone = False
@@ -113,7 +112,7 @@ class Connection(asyncio.Protocol):
             self._vigil.end()
         if self._receiving is not None:
             self._receiving.cut()
-        self._wake_writer()
+        self.wake_writer()
         # A handler that is reading the body learns of it there; any other is cancelled wherever it is.
         if self._task is not None and (self._exchange is None or not self._exchange.reading):
             self._task.cancel()
@@ -178,17 +177,6 @@ class Connection(asyncio.Protocol):
             if not self._gone:
                 receive_by(self._wire, self, paused=False)
                 self._throttle()
-
-    def pause_writing(self) -> None:
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        self._writing_paused = False
-        self._wake_writer()
-
-    def _wake_writer(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
 
     def _throttle(self) -> None:
         """Stops or resumes reading, by how much waits."""
@@ -362,14 +350,12 @@ class Connection(asyncio.Protocol):
                 transport.write(piece)
 
     async def drain(self) -> None:
-        if not self._writing_paused:
+        if not self.writing_paused:
             return
-        self._drained = self._loop.create_future()
         self.waits()
         try:
-            await self._drained
+            await self.room()
         finally:
-            self._drained = None
             self.goes_on()
         if self._gone:
             raise ClientGone("the client has closed the connection")

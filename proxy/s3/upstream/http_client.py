@@ -17,7 +17,7 @@ from proxy.s3.upstream.http_answer import AnswerBody
 from proxy.s3.upstream.http_timing import Timeouts, Timer
 from proxy.s3.upstream.port import UpstreamError, UpstreamTimeout
 from proxy.stream import ByteStream
-from proxy.transports import has_unread
+from proxy.transports import PausableWriter, has_unread
 
 _HIGH_WATER: Final = 512 * 1024
 _LOW_WATER: Final = 256 * 1024
@@ -47,10 +47,11 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(PausableWriter, asyncio.Protocol):
     """A connection to the store. ``owner`` is told what becomes of it once it is set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
+        super().__init__()
         self.owner: Owner | None = None
         self.closed = False
         self.uses = 0
@@ -62,8 +63,6 @@ class Connection(asyncio.Protocol):
         self._timer = Timer(loop, self._timed_out)
         self._transport = cast("asyncio.Transport", None)
         self._parser: Any = None
-        self._drained: asyncio.Future[None] | None = None
-        self._writing_paused = False
         self._reading_paused = False
         self._busy = False
         self._begin("", cast("asyncio.Future[Response]", None))
@@ -181,13 +180,11 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(error)
 
     async def _drain(self) -> None:
-        if self._writing_paused and not self.closed:
-            self._drained = self._loop.create_future()
+        if self.writing_paused and not self.closed:
             self._timer.set(self._timeouts.idle)
             try:
-                await self._drained
+                await self.room()
             finally:
-                self._drained = None
                 self._timer.clear()
 
     # The answer, as the parser tells it.
@@ -360,7 +357,7 @@ class Connection(asyncio.Protocol):
                 self._fail(ConnectionClosed("the store closed the connection without an answer"))
             else:
                 self._fail(UpstreamError("the store closed the connection within its answer"))
-        self._wake_writer()
+        self.wake_writer()
         if self.owner is not None:
             self.owner.lost(self)
 
@@ -388,17 +385,6 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     # Flow control.
-
-    def pause_writing(self) -> None:
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        self._writing_paused = False
-        self._wake_writer()
-
-    def _wake_writer(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
 
     def fetch(self) -> None:
         """More of the answer is wanted: what has come already is fed now."""
