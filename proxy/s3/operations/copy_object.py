@@ -158,7 +158,7 @@ async def open_source(gateway: Gateway, source: Source) -> Body:
     call, stored = source.call, source.stored
     conditions = CIMultiDict({"If-Match": stored.upstream_etag})
     try:
-        use = partial(_plaintext, source.customer_key)
+        use = partial(plaintext, source.customer_key)
         body = await read(gateway, call, stored.version, None, source.records, conditions, use)
     except AwsError as error:
         if error.status in (404, 412):
@@ -169,7 +169,7 @@ async def open_source(gateway: Gateway, source: Source) -> Body:
     return body
 
 
-async def _plaintext(
+async def plaintext(
     customer_key: CustomerKey | None,
     gateway: Gateway,
     call: Call,
@@ -178,6 +178,7 @@ async def _plaintext(
     piece: Slice,
     wanted: Wanted | None,  # noqa: ARG001 - the form of a Use
 ) -> Body:
+    """The bytes to be copied, out of the store's answer."""
     if stored.header is None:
         return answer.body
     unlocked, table = await unlock_whole(gateway, call.origin, call.target, stored, stored.header, customer_key)

@@ -23,9 +23,10 @@ from proxy.s3.multipart import uploads
 from proxy.s3.objects.byte_range import ByteRange, Wanted
 from proxy.s3.objects.records import check_version, records_of
 from proxy.s3.objects.store_reads import of_one_object
-from proxy.s3.objects.stored import StoredObject, unlock_whole
+from proxy.s3.objects.stored import StoredObject
 from proxy.s3.operation import Level, operation
-from proxy.s3.operations.get_object import Slice, plaintext_of, read
+from proxy.s3.operations.copy_object import plaintext
+from proxy.s3.operations.get_object import Slice, read
 from proxy.s3.operations.upload_part import write_part
 from proxy.s3.upstream.port import UpstreamError
 from proxy.stream import Body
@@ -101,7 +102,7 @@ async def _open(
     found = False
 
     async def use(
-        gateway: Gateway, source: Call, answer: Response, stored: StoredObject, piece: Slice, _: Wanted | None
+        gateway: Gateway, source: Call, answer: Response, stored: StoredObject, piece: Slice, asked: Wanted | None
     ) -> Opened:
         nonlocal found
         found = True
@@ -110,11 +111,8 @@ async def _open(
         modified = answer.headers.get("Last-Modified")
         copy_source.check_conditions(call.request.headers, stored, modified, gateway.clock())
         _check_range(stored, piece, wanted)
-        version_id, length = answer.headers.get("x-amz-version-id"), piece.last - piece.first + 1
-        if stored.header is None:
-            return Opened(answer.body, length, version_id)
-        unlocked, table = await unlock_whole(gateway, source.origin, source.target, stored, stored.header, customer_key)
-        return Opened(await plaintext_of(answer.body, unlocked, table, piece), length, version_id)
+        body = await plaintext(customer_key, gateway, source, answer, stored, piece, asked)
+        return Opened(body, piece.last - piece.first + 1, answer.headers.get("x-amz-version-id"))
 
     records = await records_of(gateway, source.target)
     try:
