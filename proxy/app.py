@@ -22,7 +22,6 @@ from proxy.config import AUTO, Config, ConfigError, StartError, load
 from proxy.key_commands import open_key_store, open_root_key
 from proxy.kms import scheduler
 from proxy.kms.audit import AuditUnavailable
-from proxy.kms.errors import WrongRootKey
 from proxy.kms.provider import KeyProvider
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.quota_stores.sqlite import SqliteQuotaStore
@@ -328,7 +327,8 @@ async def _follow(root_key: VersionedRootKey) -> None:
         await asyncio.sleep(_FOLLOW_SECONDS)
         try:
             await root_key.refresh()
-        except (StoreUnavailable, WrongRootKey):
+        except Exception:
+            # Whatever it is: with this task ended, a rotation would be missed.
             logger.exception("the root key's record cannot be read")
 
 

@@ -19,7 +19,7 @@ from proxy.kms import model
 from proxy.kms.errors import KmsError
 from proxy.kms.operation import guarded
 from proxy.kms.service import KeyService
-from proxy.kms.store import Conflict, Record, StoreUnavailable
+from proxy.kms.store import Conflict, Record
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ async def run(service: KeyService) -> None:
     while True:
         try:
             await upkeep(service)
-        except StoreUnavailable:
+        except Exception:
+            # Whatever it is, a damaged record included: with this task ended, material would not be erased any more.
             logger.exception("the upkeep of the key store has to wait")
         await asyncio.sleep(_LOOK_SECONDS)
 

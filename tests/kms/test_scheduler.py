@@ -109,20 +109,22 @@ async def test_erased_material_is_not_in_the_files_any_more(tmp_path: Path) -> N
 class UnavailableStore(MemoryKeyStore):
     """Cannot be read for a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: Exception) -> None:
         super().__init__()
+        self.fault = fault
         self.asked = asyncio.Event()
         self.down = False
 
     async def get(self, kind: str, id: str) -> Record | None:
         if self.down:
             self.asked.set()
-            raise StoreUnavailable("as told")
+            raise self.fault
         return await super().get(kind, id)
 
 
-async def test_a_store_that_is_away_does_not_end_it() -> None:
-    store = UnavailableStore()
+@pytest.mark.parametrize("fault", [StoreUnavailable("as told"), ValueError("a damaged record")])
+async def test_a_fault_does_not_end_it(fault: Exception) -> None:
+    store = UnavailableStore(fault)
     kms = await Kms(store).start()
     store.down = True
     task = asyncio.create_task(scheduler.run(kms.service))
