@@ -173,6 +173,8 @@ class Workers:
 
     def stop(self, stop: StopSignal | None = None) -> None:
         """Lets requests under way end, then ends all; a further stop signal, or time running out, ends them at once."""
+        # The signal that brought this about is no further one, though nothing may have waited for it yet.
+        came = len(stop.received) if stop is not None else 0
         for worker in self._workers:
             worker.listener.close()
         running = [worker.process for worker in self._workers if worker.process is not None]
@@ -182,7 +184,10 @@ class Workers:
         while running and time.monotonic() < deadline:
             ended = wait([process.sentinel for process in running] + ([stop.socket] if stop is not None else []), 0.5)
             if stop is not None and stop.socket in ended:
-                break
+                # SIGHUP, for one, is none that stops anything.
+                stop.clear()
+                if len(stop.received) > came:
+                    break
             running = [process for process in running if process.is_alive()]
         for process in running:
             logger.warning("%s did not end in time and is killed", process.name)

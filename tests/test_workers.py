@@ -42,6 +42,16 @@ def never_end(config: Config, listener: socket.socket, name: str, ready: Callabl
     time.sleep(600)
 
 
+def end_slowly(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    ready()
+    while not stopping.wait(0.02):
+        pass
+    time.sleep(0.5)
+    config.state.database.touch()
+
+
 def refuse(config: Config, listener: socket.socket, name: str, ready: Callable[[], None]) -> None:
     raise WrongRootKey("this root key is another one's")
 
@@ -61,6 +71,14 @@ def start_only_once(config: Config, listener: socket.socket, name: str, ready: C
     marker.touch()
     ready()
     sys.exit(3)
+
+
+@pytest.fixture(autouse=True)
+def no_signal_ends_the_tests() -> Iterator[None]:
+    """One that comes after the supervision has ended too early must fail the test, not end the process that runs it."""
+    former = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, former)
 
 
 def config_of(folder: Path, workers: int, drain_seconds: float = 5.0) -> Config:
@@ -186,6 +204,28 @@ def test_a_worker_that_does_not_end_is_killed_at_a_second_signal(tmp_path: Path)
     running.supervise(second.start)
     second.join()
     assert 0.9 < time.monotonic() - started < 15
+
+
+def test_a_signal_that_nothing_has_waited_for_is_no_further_one(tmp_path: Path) -> None:
+    running = Running(tmp_path, 1, end_slowly)
+    with StopSignal() as stop:
+        assert running.workers.start(stop)
+        os.kill(os.getpid(), signal.SIGTERM)
+        running.workers.supervise(stop)
+        running.workers.stop(stop)
+    assert running.workers._config.state.database.exists()
+
+
+def test_a_wish_to_reload_is_no_further_stop_signal(tmp_path: Path) -> None:
+    running = Running(tmp_path, 1, end_slowly)
+    with StopSignal(with_reload=True) as stop:
+        assert running.workers.start(stop)
+        asking = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGHUP))
+        asking.start()
+        running.workers.stop(stop)
+        asking.join()
+        assert stop.take_reload()
+    assert running.workers._config.state.database.exists()
 
 
 @pytest.mark.parametrize(
