@@ -27,7 +27,7 @@ from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.quota_stores.sqlite import SqliteQuotaStore
 from proxy.kms.quotas import MemoryQuotaStore, RequestQuotas
 from proxy.kms.resource_quotas import ResourceQuotas
-from proxy.kms.root_keys.versioned import VersionedRootKey
+from proxy.kms.root_keys import versioned
 from proxy.kms.service import KeyService
 from proxy.kms.store import StoreUnavailable
 from proxy.kms.stores import lock
@@ -56,7 +56,6 @@ from proxy.sts.session_keys import SessionKeys
 
 logger = logging.getLogger(__name__)
 
-_FOLLOW_SECONDS: Final = 1.0
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 
 AUDIT_KEY_LABEL: Final = b"audit log v1"
@@ -150,7 +149,7 @@ async def _serve(config: Config, listener: socket.socket, name: str, ready: Call
     await server.start(sock=listener, ssl_context=_server_tls(config))
     _settle_memory()
     ready()
-    upkeep = [asyncio.create_task(scheduler.run(keys)), asyncio.create_task(_follow(root_key))]
+    upkeep = [asyncio.create_task(scheduler.run(keys)), asyncio.create_task(versioned.follow(root_key))]
     await stopped.wait()
     for task in upkeep:
         task.cancel()
@@ -319,17 +318,6 @@ def _provider(config: Config, keys: KeyService) -> KeyProvider:
     from proxy.kms.providers.aws import AwsKeyProvider  # noqa: PLC0415
 
     return AwsKeyProvider(config.keys.aws, _now, os.urandom, keys.audit)
-
-
-async def _follow(root_key: VersionedRootKey) -> None:
-    """Takes in a root key rotation, while the former root key still leads to the new one, until it is cancelled."""
-    while True:
-        await asyncio.sleep(_FOLLOW_SECONDS)
-        try:
-            await root_key.refresh()
-        except Exception:
-            # Whatever it is: with this task ended, a rotation would be missed.
-            logger.exception("the root key's record cannot be read")
 
 
 def _upstream(config: Config) -> HttpUpstream:

@@ -9,7 +9,7 @@ from typing import Any
 from multidict import CIMultiDict
 
 from proxy.aws import sigv4
-from proxy.aws.credentials import AccessKey, Caller, CallOrigin
+from proxy.aws.credentials import AccessKey, Caller, CallOrigin, InvalidSessionToken
 from proxy.aws.errors import AwsError
 from proxy.aws.message import Request, Response
 from proxy.kms.providers.aws import AwsKeyProvider
@@ -38,7 +38,7 @@ class OneUser:
         return PROXY if access_key_id == ACCESS_KEY else None
 
     def find_temporary(self, access_key_id: str, token: str, now: datetime) -> AccessKey:
-        raise NotImplementedError
+        raise InvalidSessionToken
 
 
 def now() -> datetime:

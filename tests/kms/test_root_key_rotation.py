@@ -14,10 +14,11 @@ from proxy.kms.errors import KmsError, RootKeyUnusable, WrongRootKey
 from proxy.kms.provider import S3_OWNED_KEY
 from proxy.kms.providers.embedded import EmbeddedKeyProvider
 from proxy.kms.root_key_rotation import Rotation, RotationRefused, Status
+from proxy.kms.root_keys import versioned
 from proxy.kms.root_keys.file import LocalRootKey
 from proxy.kms.root_keys.versioned import GuardedKeyStore, VersionedRootKey
 from proxy.kms.service import KeyService
-from proxy.kms.store import Conflict, KeyStore, Record
+from proxy.kms.store import Conflict, KeyStore, Record, StoreUnavailable
 from proxy.kms.stores.memory import MemoryKeyStore
 from proxy.kms.stores.sqlite import SqliteKeyStore
 from tests.fakes import FakeClock, FakeRandom
@@ -441,3 +442,27 @@ async def test_nobody_needs_rights_for_what_the_service_does_by_itself() -> None
     made = await worker.keys.generate_data_key(nobody, S3_OWNED_KEY, {})
     await worker.rotate(B)
     assert await worker.keys.decrypt(nobody, S3_OWNED_KEY, made.wrapped, {}) == made.plaintext
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("as told"), ValueError("a damaged record")])
+async def test_a_fault_does_not_end_the_look_for_a_new_root_key(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(versioned, "_FOLLOW_SECONDS", 0)
+    again = asyncio.Event()
+
+    class Faulty(VersionedRootKey):
+        looks = 0
+
+        async def refresh(self) -> None:
+            self.looks += 1
+            if self.looks > 1:
+                again.set()
+            raise fault
+
+    task = asyncio.create_task(versioned.follow(Faulty(MemoryKeyStore(), A, FakeClock(), RANDOM)))
+    async with asyncio.timeout(5):
+        await again.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -6,6 +6,7 @@ content may be another one by now. What a process seals counts only while its ro
 ``GuardedKeyStore``.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _NOT_THE_ONE: Final = (
     "the root key is not the one that this key store was sealed with; start with the key it was made with"
 )
+_FOLLOW_SECONDS: Final = 1.0
 _HANDOVER_LABEL: Final = b"root key handover v1\x00"
 
 
@@ -219,6 +221,17 @@ class VersionedRootKey(RootKey):
 
 def _handover_label(source: str, target: str) -> bytes:
     return _HANDOVER_LABEL + f"{source}>{target}".encode()
+
+
+async def follow(root_key: VersionedRootKey) -> None:
+    """Takes in a root key rotation, while the former root key still leads to the new one, until it is cancelled."""
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        try:
+            await root_key.refresh()
+        except Exception:
+            # Whatever it is: with this task ended, a rotation would be missed.
+            logger.exception("the root key's record cannot be read")
 
 
 class GuardedKeyStore(KeyStore):
